@@ -1,0 +1,21 @@
+/* The paths a service declares: is each there, readable, what it says it is. */
+#ifndef ATELIER_ADAPTERS_FILESYSTEM_H
+#define ATELIER_ADAPTERS_FILESYSTEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* A declared source: must exist (a symbolic link is not followed: restic would store the link alone, so it is refused
+ * with what it leads to as the hint), be a directory or a regular file, be readable by us. An empty directory is fine.
+ * ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
+int filesystem_check_source(const char *path, struct error *error);
+
+/* Bytes free for root on the file system that holds the path (or its nearest existing parent). -1 with an error. */
+int64_t filesystem_free_bytes(const char *path, struct error *error);
+
+/* Can a file be made, written and removed in this directory? */
+int filesystem_check_writable(const char *directory, struct error *error);
+
+#endif

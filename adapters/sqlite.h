@@ -1,0 +1,56 @@
+/* Other people's SQLite databases. All work on them happens in a child process that becomes the file's owner first:
+ * POSIX locks die when any descriptor of the file is closed in a process, and a side file owned by root would lock the
+ * service out. The child is this program again with the hidden command `sqlite-helper` (sqlite_helper_main).
+ *
+ * Each start function returns NULL with an error when the child could not be started; otherwise the callback comes
+ * exactly once from the loop, unless sqlite_call_abandon is called. */
+#ifndef ATELIER_ADAPTERS_SQLITE_H
+#define ATELIER_ADAPTERS_SQLITE_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/child.h"
+#include "core/error.h"
+
+struct sqlite_call;
+
+struct sqlite_result {
+	struct error error;
+	char *journal_mode;  /* "wal", "delete", ...; NULL when not learned */
+	uint64_t bytes;      /* size of the main file */
+	bool wal_folded;     /* a WAL with frames was folded into the main file */
+};
+typedef void sqlite_fn(void *context, const struct sqlite_result *result);
+
+/* Looks at the file without changing anything and without opening it as a database: exists, regular file, no symbolic
+ * link, SQLite magic, header's page count fits the size, file system not read-only nor network; for `check` and
+ * preflight. Cheap, in this process (reads 100 bytes; never use it while this process has the database open). */
+int sqlite_inspect(const char *path, struct error *error);
+
+/* Words about the processes that have the database or a side file open ("sqlite3 (pid 123, uid 1000)"), from /proc;
+ * NULL if there are none. The caller owns it. Needs root to see other users' processes. */
+char *sqlite_holders(const char *path);
+
+/* After the service has stopped: makes sure that nobody holds the file (ERROR_DATABASE_HELD names them), then as the
+ * file's owner folds the WAL in (wal_checkpoint(TRUNCATE) must answer 0,0,0) or rolls a hot journal back, leaves no
+ * side file behind, and compares the header's page count with the file's size. Never creates a database. */
+struct sqlite_call *sqlite_fold_start(struct event_base *base, const char *helper, const char *path,
+    child_spawned_fn *on_spawned, sqlite_fn *done, void *context, struct error *error);
+
+/* PRAGMA quick_check in a read transaction, as the file's owner. Good on a stopped database beside the upload and on a
+ * live one. ERROR_DATABASE_DAMAGED with SQLite's first finding. */
+struct sqlite_call *sqlite_prove_start(struct event_base *base, const char *helper, const char *path,
+    sqlite_fn *done, void *context, struct error *error);
+
+/* Kills the child and forgets the call; no callback comes. Accepts NULL. */
+void sqlite_call_abandon(struct sqlite_call *call);
+
+/* The child's side: `sqlite-helper fold|prove PATH`. One JSON object on stdout. Returns the exit code. */
+int sqlite_helper_main(int argument_count, char **arguments);
+
+/* The helper program of this process: /proc/self/exe resolved, or $ATELIER_BACKUP_HELPER for tests. */
+const char *sqlite_default_helper(void);
+
+#endif

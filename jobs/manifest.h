@@ -1,0 +1,47 @@
+/* The manifest: which services there are and how they are backed up. Version 1 is what the earlier shell tool wrote,
+ * version 2 adds what this tool needs. Format: docs/manifest.md. */
+#ifndef ATELIER_JOBS_MANIFEST_H
+#define ATELIER_JOBS_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/problem.h"
+#include "jobs/service.h"
+
+#define MANIFEST_DEFAULT_PATH "/etc/atelier/backup-manifest.json"
+
+struct manifest {
+	char *path;
+	int version;
+	struct restic_settings restic; /* the repository's settings, also in each service */
+	bool initialize;
+	int64_t parallel;              /* jobs at once, 1..64, default 2 */
+	int64_t kickoff;               /* schedule.time as microseconds since local midnight, default 02:00 */
+	int64_t max_delay;             /* schedule.maxDelay, default 2 h */
+	struct service *services;      /* sorted by name */
+	size_t service_count;
+};
+
+/* What the command line overrides; NULL: not given. */
+struct manifest_overrides {
+	const char *restic_program;
+	const char *cache_directory; /* default for repository.cacheDir: STATE_DIR/cache */
+};
+
+/* Reads and judges a manifest. All findings are added to `problems`, each with file, place (JSON path) and remedy. Returns
+ * 0 if there was no problem of severity error; `ret_manifest` is then filled and owned by the caller, else untouched.
+ * Looks at the manifest file only (content, owner, mode), at nothing it names. */
+int manifest_load(const char *path, const struct manifest_overrides *overrides, struct manifest *ret_manifest,
+    struct problem_list *problems);
+
+/* The same from memory, for tests and fuzzing: `path` is used in places only. */
+int manifest_parse(const char *path, const char *content, size_t length, const struct manifest_overrides *overrides,
+    struct manifest *ret_manifest, struct problem_list *problems);
+
+const struct service *manifest_find(const struct manifest *manifest, const char *name);
+void manifest_clear(struct manifest *manifest);
+
+#endif

@@ -1,0 +1,63 @@
+/* What a job is to do: a service of the manifest with all settings it needs, resolved. The same struct is what the
+ * manifest yields and what is frozen (as msgpack) in the journal when a job is submitted: a later change of the manifest
+ * does not bend a job that has begun. Secrets are in it as paths of files only. */
+#ifndef ATELIER_JOBS_SERVICE_H
+#define ATELIER_JOBS_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "adapters/restic.h"
+#include "core/error.h"
+#include "core/pack.h"
+
+/* Per-state deadlines, microseconds. */
+struct deadlines {
+	int64_t preflight; /* probing the repository and everything else in `checkpoint` but hooks */
+	int64_t hook;      /* each of preBackup and postBackup */
+	int64_t stop;      /* all units stopped and databases folded */
+	int64_t snapshot;  /* restic backup */
+	int64_t start;     /* all units started */
+};
+
+struct service {
+	char *name;
+	char *data_directory;  /* v1 and v2 dataDir, or NULL */
+	char **databases;      /* data.sqlite: absolute paths of main files */
+	char **postgres;       /* data.postgres: database names */
+	char **files;          /* data.files and paths: what is backed up besides the databases' directories */
+	char **excludes;       /* defaults included */
+	char **tags;           /* the manifest's own, without service: and type: */
+	char *type;            /* tag type:...: "sqlite", "postgres", "files", "manual", or "mixed" */
+	bool manual;
+	bool stop_for_backup;  /* see docs: default true with data.sqlite, false otherwise */
+	char **stop_units;     /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop */
+	char *pre_backup;      /* shell text or NULL */
+	char *post_backup;
+
+	struct restic_settings restic;
+	bool initialize;       /* make the repository if the journal has never seen one at this place */
+	struct deadlines deadlines;
+	int64_t attempts;      /* tries in all for transient failures */
+	int64_t retry_delay;   /* microseconds before the second try; doubles */
+	int64_t overdue_after; /* microseconds since the last good snapshot */
+	int64_t settle;        /* a started unit has to stay up for so long */
+};
+
+void service_clear(struct service *service);
+void service_copy(struct service *target, const struct service *source);
+
+/* The declared sources in the order they are given to restic: dataDir's databases' directories and files, duplicates and
+ * paths below another removed, sorted. The caller owns the list. */
+char **service_sources(const struct service *service);
+
+/* "backup" tags: service:NAME, type:TYPE, then the manifest's own. The caller owns the list. */
+char **service_tags(const struct service *service);
+
+void service_pack(const struct service *service, struct packer *packer);
+
+/* ERROR_JOURNAL_DAMAGED naming the key. `ret_service` is untouched on failure. */
+int service_unpack(const void *bytes, size_t length, struct service *ret_service, struct error *error);
+
+#endif
