@@ -47,10 +47,12 @@ struct sqlite_call *sqlite_prove_start(struct event_base *base, const char *help
 /* Kills the child and forgets the call; no callback comes. Accepts NULL. */
 void sqlite_call_abandon(struct sqlite_call *call);
 
-/* The child's side: `sqlite-helper fold|prove PATH`. One JSON object on stdout. Returns the exit code. */
+/* The child's side: `sqlite-helper fold|prove PATH` (arguments[0] is the command's name). One JSON object on stdout.
+ * Returns the exit code. */
 int sqlite_helper_main(int argument_count, char **arguments);
 
-/* The helper program of this process: /proc/self/exe resolved, or $ATELIER_BACKUP_HELPER for tests. */
+/* The helper program of this process: /proc/self/exe, which stays this very program while it is being upgraded, or
+ * $ATELIER_BACKUP_HELPER for tests. */
 const char *sqlite_default_helper(void);
 
 #endif

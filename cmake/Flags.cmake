@@ -10,6 +10,11 @@ target_compile_options(atelier_flags INTERFACE
     -Wimplicit-fallthrough -Wpointer-arith -Wundef -Wswitch-enum
     $<$<BOOL:${ATELIER_WERROR}>:-Werror>)
 
+# Assertions guard our own bugs and stay on in every build.
+string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELWITHDEBINFO "${CMAKE_C_FLAGS_RELWITHDEBINFO}")
+string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
+string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_MINSIZEREL "${CMAKE_C_FLAGS_MINSIZEREL}")
+
 if(ATELIER_SANITIZE)
     target_compile_options(atelier_flags INTERFACE
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

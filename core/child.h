@@ -4,7 +4,7 @@
  * pipe open is waited for only for a moment. Output comes line by line and is always drained, so a child never
  * blocks on us (restic 0.18 blocks for ever on an unread pipe). The exit is learned from a pidfd: no SIGCHLD
  * handler, no wait for children that are not ours. In the child the signal mask and all handlers are reset, and
- * every descriptor but 0, 1 and 2 is closed. It gets its own process group. stdin is /dev/null. */
+ * every descriptor but 0, 1 and 2 is closed. It gets its own process group. stdin is /dev/null or holds `input`. */
 #ifndef ATELIER_CORE_CHILD_H
 #define ATELIER_CORE_CHILD_H
 
@@ -50,6 +50,8 @@ struct child_spec {
 	const char *const *arguments;   /* argv; [0] is looked up in PATH of *our* environment if it has no slash */
 	const char *const *environment; /* NULL-terminated "NAME=value"; never NULL */
 	const char *directory;          /* working directory; NULL: "/" */
+	const void *input;              /* what the child finds on stdin (an anonymous file); NULL: /dev/null */
+	size_t input_length;
 	bool drop_privileges;           /* become user/group below: setgroups, setgid, setuid */
 	uid_t user;
 	gid_t group;

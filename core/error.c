@@ -50,7 +50,7 @@ error_code_from_word(const char *word)
 int
 error_is_set(const struct error *error)
 {
-	return error->code != ERROR_NONE;
+	return error != NULL && error->code != ERROR_NONE;
 }
 
 int
@@ -118,6 +118,10 @@ error_clear(struct error *error)
 void
 error_copy(struct error *target, const struct error *source)
 {
+	if (!error_is_set(source)) {
+		error_clear(target);
+		return;
+	}
 	struct error copy = {
 	    .code = source->code,
 	    .message = xstrdup_null(source->message),

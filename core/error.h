@@ -70,6 +70,9 @@ enum error_class {
 	X(DATABASE_UNSUPPORTED, "database-unsupported", PERMANENT)                                             \
 	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                               \
 	X(DEADLINE, "deadline", TRANSIENT)                                                                     \
+	X(INTERRUPTED, "interrupted", TRANSIENT)                                                               \
+	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                     \
+	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                               \
 	X(CANCELLED, "cancelled", CANCELLED)                                                                   \
 	X(UNSUPPORTED, "unsupported", PERMANENT)                                                               \
 	X(INTERNAL, "internal", BUG)
@@ -100,6 +103,7 @@ int error_hint(struct error *error, const char *format, ...) __attribute__((form
 /* Puts words before the message: "while doing X: message". Returns -1. */
 int error_prefix(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* NULL is "no error", also as the source of error_copy. */
 int error_is_set(const struct error *error);
 enum error_class error_class_of(enum error_code code);
 const char *error_class_word(enum error_class class);

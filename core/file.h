@@ -29,6 +29,9 @@ int directory_make_private(const char *path, struct error *error);
 /* Writes a file durably: temporary name beside it, fsync, rename, fsync of the directory. Mode 0600. */
 int file_replace(const char *path, const char *content, size_t length, struct error *error);
 
+/* Writes everything, also in several steps. -1 with errno set. */
+int file_write_all(int descriptor, const void *bytes, size_t length);
+
 /* Looks a program up the way execvp does, in PATH; a name with a slash must be executable. NULL if there is none.
  * The caller owns the result. */
 char *program_find(const char *name);

@@ -25,9 +25,10 @@ void pack_key_int(struct packer *packer, const char *key, int64_t number);
 void pack_key_bool(struct packer *packer, const char *key, bool value);
 void pack_key_strings(struct packer *packer, const char *key, char *const *list); /* NULL packs an empty array */
 
-/* A decoded document; objects point into it until unpack_release. */
+/* A decoded document; objects point into it until unpack_release. It holds a copy of the bytes. */
 struct unpacked {
 	msgpack_unpacked document;
+	char *bytes;
 };
 
 /* Decodes exactly one map that fills all of `bytes`. ERROR_JOURNAL_DAMAGED otherwise. */

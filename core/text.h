@@ -37,7 +37,7 @@ bool text_ends_with(const char *string, const char *suffix);
 /* "999 B", "1.5 KiB", "12.3 GiB" (binary units). The caller owns the result. */
 char *text_size(uint64_t bytes);
 
-/* "0.4 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"; from microseconds. The caller owns the result. */
+/* "12 ms", "0.4 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"; from microseconds. The caller owns the result. */
 char *text_duration(int64_t microseconds);
 
 /* Reads "90", "90s", "10m", "2h", "1d" or sums such as "1h30m"; a bare number is seconds. Returns false on

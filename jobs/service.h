@@ -31,8 +31,9 @@ struct service {
 	char **tags;           /* the manifest's own, without service: and type: */
 	char *type;            /* tag type:...: "sqlite", "postgres", "files", "manual", or "mixed" */
 	bool manual;
-	bool stop_for_backup;  /* see docs: default true with data.sqlite, false otherwise */
-	char **stop_units;     /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop */
+	bool stop_for_backup;  /* default: true with data.sqlite or stopUnits, false otherwise */
+	char **stop_units;     /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop, or
+	                        * preBackup stops it */
 	char *pre_backup;      /* shell text or NULL */
 	char *post_backup;
 
@@ -43,12 +44,19 @@ struct service {
 	int64_t retry_delay;   /* microseconds before the second try; doubles */
 	int64_t overdue_after; /* microseconds since the last good snapshot */
 	int64_t settle;        /* a started unit has to stay up for so long */
+
+	/* Why this version cannot back the service up although its entry is well-formed; ERROR_NONE and NULL where it can.
+	 * Judged anew with each reading of the manifest, so it is not packed. */
+	enum error_code refused_code;
+	char *refused;
+	char *refused_hint;
 };
 
+/* Both take a zeroed struct as empty; service_copy clears its target first. */
 void service_clear(struct service *service);
 void service_copy(struct service *target, const struct service *source);
 
-/* The declared sources in the order they are given to restic: dataDir's databases' directories and files, duplicates and
+/* The declared sources in the order they are given to restic: the databases' directories and the files, duplicates and
  * paths below another removed, sorted. The caller owns the list. */
 char **service_sources(const struct service *service);
 

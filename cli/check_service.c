@@ -1,0 +1,194 @@
+/* What surrounds a service: its sources, databases, units and hooks. */
+#include "adapters/filesystem.h"
+#include "adapters/sqlite.h"
+#include "adapters/systemd.h"
+#include "cli/command.h"
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/text.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+/* Reading properties of units is a matter of milliseconds. */
+#define INSPECT_PATIENCE (20 * USEC_PER_SEC)
+
+static void
+check_sources(const struct service *service, struct problem_list *problems)
+{
+	cleanup_strings char **sources = service_sources(service);
+	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++) {
+		cleanup_error struct error error = {.code = ERROR_NONE};
+		cleanup_free char *place = xasprintf("services.%s: %s", service->name, sources[i]);
+		if (filesystem_check_source(sources[i], &error) < 0)
+			problem_add_error(problems, place, &error);
+	}
+}
+
+static void
+check_databases(const struct service *service, struct problem_list *problems)
+{
+	for (size_t i = 0; service->databases != NULL && service->databases[i] != NULL; i++) {
+		cleanup_error struct error error = {.code = ERROR_NONE};
+		const char *path = service->databases[i];
+		cleanup_free char *place = xasprintf("services.%s: database %s", service->name, path);
+		if (sqlite_inspect(path, &error) < 0) {
+			problem_add_error(problems, place, &error);
+			continue;
+		}
+		cleanup_free char *holders = sqlite_holders(path);
+		if (holders != NULL)
+			problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "open in %s", holders);
+	}
+}
+
+static bool
+is_blank(const char *command)
+{
+	return command[strspn(command, " \t\r\n")] == '\0';
+}
+
+static void
+check_hook(
+    const struct service *service, const char *kind, const char *command, struct problem_list *problems)
+{
+	if (command == NULL || !is_blank(command))
+		return;
+	cleanup_free char *place = xasprintf("services.%s.%s", service->name, kind);
+	problem_add(problems, PROBLEM_ERROR, ERROR_MANIFEST, place, "write the command, or leave the key out",
+	    "the command is empty");
+}
+
+/* ---- units ---- */
+
+struct inspection {
+	const struct service *service;
+	struct problem_list *problems;
+	struct event_base *base;
+	struct systemd_call *call;
+	bool answered;
+};
+
+static void
+judge_refusal(const struct unit *unit, const char *place, struct problem_list *problems)
+{
+	/* What is not active is not stopped; it may be active another night. */
+	enum problem_severity severity = unit->active ? PROBLEM_ERROR : PROBLEM_WARNING;
+	problem_add(problems, severity, ERROR_UNIT_UNSTOPPABLE, place, unit->remedy,
+	    "it must not be stopped, it could not come back: %s", unit->refusal);
+}
+
+static void
+judge_active_unit(const struct unit *unit, const char *place, struct problem_list *problems)
+{
+	if (!unit->settles)
+		problem_add(problems, PROBLEM_WARNING, ERROR_NONE, place,
+		    "see 'systemctl status' why it does not stay up",
+		    "it is being restarted again and again");
+	switch (unit->role) {
+	case UNIT_ROLE_TRIGGER:
+		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL,
+		    "is stopped too, because it would wake the service during the backup, and started again");
+		break;
+	case UNIT_ROLE_DEPENDANT:
+		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL,
+		    "depends on a unit that is stopped: systemd stops it too, and it is started again");
+		break;
+	case UNIT_ROLE_MAIN:
+		break;
+	}
+}
+
+static void
+judge_unit(const struct service *service, const struct unit *unit, struct problem_list *problems)
+{
+	cleanup_free char *place = xasprintf("services.%s: unit %s", service->name, unit->name);
+	if (unit->missing)
+		problem_add(problems, PROBLEM_ERROR, ERROR_UNIT_MISSING, place,
+		    "name the right ones in stopUnits, or set stopForBackup to false",
+		    "there is no such unit");
+	else if (unit->refusal != NULL)
+		judge_refusal(unit, place, problems);
+	else if (unit->active)
+		judge_active_unit(unit, place, problems);
+	else if (unit->role == UNIT_ROLE_MAIN)
+		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL,
+		    "is not running now: a backup would not start it");
+}
+
+static void
+on_units(void *context, const struct unit_list *units, const struct error *error)
+{
+	struct inspection *inspection = context;
+	const struct service *service = inspection->service;
+	cleanup_free char *place = xasprintf("services.%s: units", service->name);
+	inspection->call = NULL;
+	inspection->answered = true;
+	event_base_loopbreak(inspection->base);
+	if (error_is_set(error)) {
+		problem_add_error(inspection->problems, place, error);
+		return;
+	}
+	for (size_t i = 0; i < units->count; i++)
+		judge_unit(service, &units->items[i], inspection->problems);
+}
+
+static void
+inspect_units(const struct service *service, struct systemd *systemd, struct event_base *base,
+    struct problem_list *problems)
+{
+	struct inspection inspection = {.service = service, .problems = problems, .base = base};
+	const struct timeval patience = {.tv_sec = INSPECT_PATIENCE / USEC_PER_SEC};
+	inspection.call = systemd_inspect(systemd, service->stop_units, on_units, &inspection);
+	event_base_loopexit(base, &patience);
+	event_base_dispatch(base);
+	if (inspection.answered)
+		return;
+	systemd_call_abandon(inspection.call);
+	cleanup_free char *place = xasprintf("services.%s: units", service->name);
+	problem_add(problems, PROBLEM_ERROR, ERROR_SYSTEMD_UNAVAILABLE, place,
+	    "see whether 'systemctl status' answers", "systemd does not answer");
+}
+
+static void
+check_units(const struct service *service, struct problem_list *problems)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_free char *place = xasprintf("services.%s: units", service->name);
+	if (service->stop_units == NULL || service->stop_units[0] == NULL)
+		return;
+	if (!systemd_is_running()) {
+		problem_add(problems, PROBLEM_ERROR, ERROR_SYSTEMD_UNAVAILABLE, place,
+		    "set stopForBackup to false, and stop and start the service in preBackup and postBackup",
+		    "units are to be stopped, and systemd does not run this machine");
+		return;
+	}
+	struct event_base *base = event_base_new();
+	struct systemd *systemd = systemd_open(base, &error);
+	if (systemd != NULL)
+		inspect_units(service, systemd, base, problems);
+	else
+		problem_add_error(problems, place, &error);
+	systemd_close(systemd);
+	event_base_free(base);
+}
+
+static void
+check_refusal(const struct service *service, struct problem_list *problems)
+{
+	cleanup_free char *place = xasprintf("services.%s", service->name);
+	if (service->refused != NULL)
+		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint,
+		    "%s", service->refused);
+}
+
+void
+cli_check_service(const struct service *service, struct problem_list *problems)
+{
+	check_refusal(service, problems);
+	check_sources(service, problems);
+	check_databases(service, problems);
+	check_hook(service, "preBackup", service->pre_backup, problems);
+	check_hook(service, "postBackup", service->post_backup, problems);
+	check_units(service, problems);
+}

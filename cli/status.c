@@ -1,0 +1,353 @@
+/* `status`: what the journal knows about each service, and what needs a person. Never touches the network. */
+#include "cli/command.h"
+#include "cli/job_output.h"
+#include "cli/json_output.h"
+#include "cli/status_report.h"
+#include "cli/table.h"
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+/* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
+#define JOBS_LOOKED_AT 20
+
+struct gathered {
+	struct status_facts *facts;
+	size_t count;
+	struct obligation_list owed;
+	struct obligation_list given_up;
+};
+
+static void
+gathered_clear(struct gathered *gathered)
+{
+	for (size_t i = 0; i < gathered->count; i++)
+		status_facts_clear(&gathered->facts[i]);
+	free(gathered->facts);
+	obligation_list_clear(&gathered->owed);
+	obligation_list_clear(&gathered->given_up);
+}
+
+#define cleanup_gathered __attribute__((cleanup(gathered_clear)))
+
+/* A shared lock for an instant: unlike the runner's own it can be had for reading only. */
+static int
+runner_is_alive(const char *state_directory, bool *ret_alive, struct error *error)
+{
+	cleanup_free char *path = xasprintf("%s/runner.lock", state_directory);
+	cleanup_close int file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file < 0 && errno == ENOENT) {
+		*ret_alive = false;
+		return 0;
+	}
+	if (file < 0)
+		return error_set(error, ERROR_JOURNAL, "%s cannot be read: %s", path, strerror(errno));
+	bool held = flock(file, LOCK_SH | LOCK_NB) < 0;
+	if (held && errno != EWOULDBLOCK)
+		return error_set(error, ERROR_JOURNAL, "%s cannot be asked for: %s", path, strerror(errno));
+	*ret_alive = held;
+	return 0;
+}
+
+static void
+copy_job(struct job_record *target, const struct job_record *source)
+{
+	*target = *source;
+	target->service = xstrdup(source->service);
+	target->snapshot_id = xstrdup_null(source->snapshot_id);
+	target->error = (struct error){.code = ERROR_NONE};
+	error_copy(&target->error, &source->error);
+	target->spec = (struct service){.name = NULL};
+}
+
+static void
+on_job(void *context, const struct job_record *job)
+{
+	struct status_facts *facts = context;
+	if (!facts->has_current) {
+		copy_job(&facts->current, job);
+		facts->has_current = true;
+	}
+	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
+		copy_job(&facts->verdict, job);
+		facts->has_verdict = true;
+	}
+}
+
+static int
+gather_service(struct journal *journal, struct status_facts *facts, struct error *error)
+{
+	const char *name = facts->service->name;
+	const struct job_filter filter = {.service = name, .limit = JOBS_LOOKED_AT};
+	if (journal_jobs(journal, &filter, on_job, facts, error) < 0)
+		return -1;
+	int found = journal_last_good(journal, name, &facts->good, error);
+	facts->has_good = found > 0;
+	return found < 0 ? -1 : 0;
+}
+
+static int
+gather(const struct invocation *invocation, struct journal *journal, const struct service *const *services,
+    size_t count, struct gathered *gathered, struct status_house *house, struct error *error)
+{
+	gathered->facts = xcalloc(count + 1, sizeof(*gathered->facts));
+	for (size_t i = 0; i < count; i++)
+		gathered->facts[gathered->count++].service = services[i];
+	if (journal == NULL)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		if (gather_service(journal, &gathered->facts[i], error) < 0)
+			return -1;
+	if (journal_obligations(journal, 0, true, &gathered->owed, error) < 0 ||
+	    journal_given_up(journal, &gathered->given_up, error) < 0 ||
+	    journal_quarantine_count(journal, &house->quarantined, error) < 0)
+		return -1;
+	return runner_is_alive(invocation->state_directory, &house->runner_alive, error);
+}
+
+static enum tone
+tone_of(enum status_condition condition)
+{
+	switch (condition) {
+	case STATUS_GOOD:
+		return TONE_GOOD;
+	case STATUS_PARTIAL:
+	case STATUS_OVERDUE:
+		return TONE_WARNING;
+	case STATUS_FAILED:
+		break;
+	}
+	return TONE_BAD;
+}
+
+static void
+print_attention(const struct status_report *report)
+{
+	for (size_t i = 0; i < report->attention_count; i++) {
+		const struct status_attention *attention = &report->attention[i];
+		enum tone tone =
+		    attention->condition == STATUS_GOOD ? TONE_WARNING : tone_of(attention->condition);
+		cleanup_free char *subject = text_printable(attention->subject);
+		cleanup_free char *message = text_printable(attention->message);
+		printf("%s%s%s: %s\n", terminal_tone(stdout, tone), subject, terminal_end(stdout, tone),
+		    message);
+		if (attention->hint == NULL)
+			continue;
+		cleanup_free char *hint = text_printable(attention->hint);
+		printf("  %s\n", hint);
+	}
+	if (report->attention_count > 0)
+		putchar('\n');
+}
+
+/* "Tue 02:00"; the date too when a week would make that ambiguous. */
+static char *
+short_time(int64_t now, int64_t time)
+{
+	char words[64];
+	time_t seconds = (time_t)(time / USEC_PER_SEC);
+	struct tm local;
+	localtime_r(&seconds, &local);
+	bool near = time - now < 6 * USEC_PER_DAY && now - time < USEC_PER_HOUR;
+	strftime(words, sizeof(words), near ? "%a %H:%M" : "%F %H:%M", &local);
+	return xstrdup(words);
+}
+
+static char *
+next_words(const struct status_line *line, int64_t now)
+{
+	if (line->next_from == 0)
+		return NULL;
+	cleanup_free char *from = short_time(now, line->next_from);
+	if (line->next_until == line->next_from)
+		return take_pointer(from);
+	cleanup_free char *spread = text_duration(line->next_until - line->next_from);
+	return xasprintf("%s, within %s", from, spread);
+}
+
+static char *
+state_words(const struct status_line *line)
+{
+	if (!line->facts->has_current)
+		return NULL;
+	const char *word = job_state_word(line->facts->current.state);
+	return line->interrupted ? xasprintf("%s (interrupted)", word) : xstrdup(word);
+}
+
+static const char *
+outcome_word(const struct status_facts *facts)
+{
+	if (facts->has_verdict)
+		return job_outcome_word(facts->verdict.outcome);
+	return facts->has_current ? job_outcome_word(facts->current.outcome) : NULL;
+}
+
+/* Size and added bytes are those of the last good backup, or of the last one that came to a snapshot. */
+static bool
+sizes_of(const struct status_facts *facts, uint64_t *ret_bytes, uint64_t *ret_added)
+{
+	if (!facts->has_good && (!facts->has_verdict || facts->verdict.snapshot_id == NULL))
+		return false;
+	bool newer = facts->has_verdict && facts->verdict.snapshot_id != NULL;
+	*ret_bytes = newer ? facts->verdict.bytes : facts->good.bytes;
+	*ret_added = newer ? facts->verdict.bytes_added : facts->good.bytes_added;
+	return true;
+}
+
+static void
+print_lines(const struct status_report *report, const struct status_house *house)
+{
+	static const struct table_column columns[] = {{"SERVICE", false}, {"CONDITION", false},
+	    {"STATE", false}, {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true},
+	    {"AWAY", true}, {"NEXT", false}};
+	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
+	for (size_t i = 0; i < report->line_count; i++) {
+		const struct status_line *line = &report->lines[i];
+		uint64_t bytes = 0, added = 0;
+		bool sized = sizes_of(line->facts, &bytes, &added);
+		table_add(&table, line->facts->service->name);
+		table_add_toned(&table, tone_of(line->condition), status_condition_word(line->condition));
+		table_take(&table, state_words(line));
+		table_add(&table, outcome_word(line->facts));
+		if (line->good_age < 0) {
+			table_add(&table, "never");
+		} else {
+			cleanup_free char *age = text_duration(line->good_age);
+			table_printf(&table, "%s ago", age);
+		}
+		table_take(&table, sized ? text_size(bytes) : NULL);
+		table_take(&table, sized ? text_size(added) : NULL);
+		table_take(&table, line->away > 0 ? text_duration(line->away) : NULL);
+		table_take(&table, next_words(line, house->now));
+	}
+	table_print(&table, stdout);
+}
+
+static json_t *
+good_json(const struct status_line *line)
+{
+	const struct status_facts *facts = line->facts;
+	if (!facts->has_good)
+		return json_null();
+	json_t *object = json_object();
+	json_object_set_new(object, "job", json_integer(facts->good.job_id));
+	json_object_set_new(object, "time", json_output_time(facts->good.at));
+	json_object_set_new(object, "age_seconds", json_output_seconds(line->good_age));
+	json_object_set_new(object, "snapshot", json_output_text(facts->good.snapshot_id));
+	json_object_set_new(object, "files", json_output_count(facts->good.files));
+	json_object_set_new(object, "bytes", json_output_count(facts->good.bytes));
+	json_object_set_new(object, "bytes_added", json_output_count(facts->good.bytes_added));
+	return object;
+}
+
+static json_t *
+line_json(const struct status_line *line)
+{
+	const struct status_facts *facts = line->facts;
+	json_t *object = json_object();
+	json_object_set_new(object, "service", json_output_text(facts->service->name));
+	json_object_set_new(object, "condition", json_output_text(status_condition_word(line->condition)));
+	json_object_set_new(object, "overdue", json_boolean(line->overdue));
+	json_object_set_new(object, "interrupted", json_boolean(line->interrupted));
+	json_object_set_new(
+	    object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
+	json_object_set_new(
+	    object, "last_finished", facts->has_verdict ? job_output_json(&facts->verdict) : json_null());
+	json_object_set_new(object, "last_good", good_json(line));
+	json_object_set_new(object, "away_seconds", json_output_seconds(line->away));
+	json_object_set_new(object, "next_from", json_output_time(line->next_from));
+	json_object_set_new(object, "next_until", json_output_time(line->next_until));
+	return object;
+}
+
+static void
+print_json(const struct status_report *report, const struct status_house *house)
+{
+	json_t *document = json_output_new();
+	json_object_set_new(document, "time", json_output_time(house->now));
+	json_object_set_new(
+	    document, "condition", json_output_text(status_condition_word(report->condition)));
+	json_object_set_new(document, "runner", json_boolean(house->runner_alive));
+	json_object_set_new(document, "quarantined", json_integer(house->quarantined));
+	json_t *attention = json_array();
+	for (size_t i = 0; i < report->attention_count; i++) {
+		const struct status_attention *item = &report->attention[i];
+		json_t *object = json_object();
+		json_object_set_new(
+		    object, "condition", json_output_text(status_condition_word(item->condition)));
+		json_object_set_new(object, "subject", json_output_text(item->subject));
+		json_object_set_new(object, "message", json_output_text(item->message));
+		json_object_set_new(object, "hint", json_output_text(item->hint));
+		json_array_append_new(attention, object);
+	}
+	json_object_set_new(document, "attention", attention);
+	json_t *lines = json_array();
+	for (size_t i = 0; i < report->line_count; i++)
+		json_array_append_new(lines, line_json(&report->lines[i]));
+	json_object_set_new(document, "services", lines);
+	json_output_print(document);
+}
+
+static enum exit_code
+status_of(const struct invocation *invocation, const struct manifest *manifest,
+    const struct service *const *services, size_t count)
+{
+	cleanup_journal struct journal *journal = NULL;
+	if (cli_open_journal_readonly(invocation, &journal) < 0)
+		return CODE_FAILED;
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_gathered struct gathered gathered = {.count = 0};
+	struct status_house house = {
+	    .now = clock_wall(clock_system()),
+	    .kickoff = manifest->kickoff,
+	    .max_delay = manifest->max_delay,
+	    .owed = &gathered.owed,
+	    .given_up = &gathered.given_up,
+	};
+	if (gather(invocation, journal, services, count, &gathered, &house, &error) < 0)
+		return cli_fail(invocation, &error, CODE_FAILED);
+	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
+	status_report_make(&house, gathered.facts, gathered.count, &report);
+	if (invocation->json) {
+		print_json(&report, &house);
+	} else {
+		print_attention(&report);
+		print_lines(&report, &house);
+	}
+	return status_report_code(&report);
+}
+
+static enum exit_code
+run_status(const struct invocation *invocation)
+{
+	cleanup_manifest struct manifest manifest = {.path = NULL};
+	if (cli_load_manifest(invocation, &manifest) < 0)
+		return CODE_USAGE;
+	cleanup_free const struct service **services = NULL;
+	size_t count = 0;
+	if (cli_select_services(invocation, &manifest, true, &services, &count) < 0)
+		return CODE_USAGE;
+	return status_of(invocation, &manifest, services, count);
+}
+
+const struct command command_status = {
+    .name = "status",
+    .operands = "[SERVICE...]",
+    .summary = "how the backups stand, and what needs a person",
+    .help = "Reads the journal only and never touches the network. First comes what needs attention, each "
+	    "with the\n"
+	    "next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
+	    "a service\n"
+	    "has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
+	    "  atelier-backup status\n"
+	    "  atelier-backup status web forum",
+    .most_operands = SIZE_MAX,
+    .run = run_status,
+};

@@ -1,0 +1,243 @@
+#include "cli/status_report.h"
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/text.h"
+#include "jobs/kickoff.h"
+
+/* Between the submission of a job and the moment its runner holds the lock. */
+#define HAND_OVER_PATIENCE (10 * USEC_PER_SEC)
+
+const char *
+status_condition_word(enum status_condition condition)
+{
+	static const char *const words[] = {
+#define X(name, word, code) [STATUS_##name] = word,
+	    STATUS_CONDITION_LIST(X)
+#undef X
+	};
+	return words[condition];
+}
+
+enum exit_code
+status_report_code(const struct status_report *report)
+{
+	static const enum exit_code codes[] = {
+#define X(name, word, code) [STATUS_##name] = CODE_##code,
+	    STATUS_CONDITION_LIST(X)
+#undef X
+	};
+	return codes[report->condition];
+}
+
+void
+status_facts_clear(struct status_facts *facts)
+{
+	if (facts->has_current)
+		job_record_clear(&facts->current);
+	if (facts->has_verdict)
+		job_record_clear(&facts->verdict);
+	if (facts->has_good)
+		last_good_clear(&facts->good);
+	*facts = (struct status_facts){.service = NULL};
+}
+
+static void __attribute__((format(printf, 5, 6))) add_attention(struct status_report *report,
+    enum status_condition condition, const char *subject, const char *hint, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	char *message = xvasprintf(format, arguments);
+	va_end(arguments);
+	report->attention =
+	    xreallocarray(report->attention, report->attention_count + 1, sizeof(*report->attention));
+	report->attention[report->attention_count++] = (struct status_attention){
+	    .condition = condition,
+	    .subject = xstrdup(subject),
+	    .message = message,
+	    .hint = xstrdup_null(hint),
+	};
+	if (condition > report->condition)
+		report->condition = condition;
+}
+
+static const char *
+obligation_text(enum obligation_kind kind)
+{
+	switch (kind) {
+	case OBLIGATION_START_UNIT:
+		return "was stopped for a backup and does not run again";
+	case OBLIGATION_POST_BACKUP:
+		return "preBackup ran, and its postBackup did not";
+	}
+	return "";
+}
+
+static void
+judge_given_up(struct status_report *report, const struct obligation_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct obligation *owed = &list->items[i];
+		add_attention(report, STATUS_FAILED, owed->subject,
+		    "remove what prevents it, then run 'atelier-backup recover' to try again",
+		    "%s (job %lld): %s", obligation_text(owed->kind), (long long)owed->job_id,
+		    owed->message != NULL ? owed->message : "tried as often as allowed");
+	}
+}
+
+static void
+judge_owed(struct status_report *report, const struct obligation_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct obligation *owed = &list->items[i];
+		add_attention(report, STATUS_FAILED, owed->subject, "run 'atelier-backup recover' now",
+		    "%s (job %lld): the backup was interrupted", obligation_text(owed->kind),
+		    (long long)owed->job_id);
+	}
+}
+
+static bool
+is_interrupted(const struct status_house *house, const struct status_facts *facts)
+{
+	if (house->runner_alive || !facts->has_current || job_state_is_terminal(facts->current.state))
+		return false;
+	bool fresh = house->now - facts->current.submitted_at < HAND_OVER_PATIENCE;
+	return facts->current.state != JOB_PENDING || !fresh;
+}
+
+static int64_t
+age_of(int64_t now, int64_t then)
+{
+	return now > then ? now - then : 0;
+}
+
+/* The job whose window people ask about: the one that is on, else the last that came to something. */
+static int64_t
+away_of(const struct status_house *house, const struct status_facts *facts)
+{
+	if (facts->has_current && !job_state_is_terminal(facts->current.state) &&
+	    facts->current.away_since != 0)
+		return facts->current.away + age_of(house->now, facts->current.away_since);
+	return facts->has_verdict ? facts->verdict.away : 0;
+}
+
+static void
+foresee_next(const struct status_house *house, const struct status_facts *facts, struct status_line *line)
+{
+	const struct job_record *job = facts->has_current ? &facts->current : NULL;
+	if (job == NULL || job_state_is_terminal(job->state)) {
+		line->next_from = kickoff_next(house->now, house->kickoff);
+		line->next_until = line->next_from + house->max_delay;
+	} else if (job->state == JOB_PENDING || job->state == JOB_DELAYING) {
+		line->next_from = line->next_until = job->due_at != 0 ? job->due_at : job->submitted_at;
+	}
+}
+
+static struct status_line
+judge_service(const struct status_house *house, const struct status_facts *facts)
+{
+	struct status_line line = {
+	    .facts = facts,
+	    .interrupted = is_interrupted(house, facts),
+	    .good_age = facts->has_good ? age_of(house->now, facts->good.at) : -1,
+	    .away = away_of(house, facts),
+	};
+	line.overdue = !facts->has_good || line.good_age > facts->service->overdue_after;
+	foresee_next(house, facts, &line);
+	if (line.interrupted || (facts->has_verdict && facts->verdict.outcome == OUTCOME_FAILED))
+		line.condition = STATUS_FAILED;
+	else if (line.overdue)
+		line.condition = STATUS_OVERDUE;
+	else if (facts->has_verdict && facts->verdict.outcome == OUTCOME_PARTIAL)
+		line.condition = STATUS_PARTIAL;
+	return line;
+}
+
+static void
+explain_interrupted(struct status_report *report, const struct status_line *line)
+{
+	if (!line->interrupted)
+		return;
+	const struct job_record *job = &line->facts->current;
+	add_attention(report, STATUS_FAILED, line->facts->service->name,
+	    "run 'atelier-backup recover': it resumes or undoes the job",
+	    "interrupted: job %lld stands in %s, and nobody works on it", (long long)job->id,
+	    job_state_word(job->state));
+}
+
+static void
+explain_verdict(struct status_report *report, const struct status_line *line, enum job_outcome outcome,
+    enum status_condition condition)
+{
+	const struct status_facts *facts = line->facts;
+	if (!facts->has_verdict || facts->verdict.outcome != outcome)
+		return;
+	const struct job_record *job = &facts->verdict;
+	cleanup_free char *hint =
+	    job->error.hint != NULL
+		? xstrdup(job->error.hint)
+		: xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
+	add_attention(report, condition, facts->service->name, hint, "%s: %s", job_outcome_word(outcome),
+	    job->error.message != NULL ? job->error.message : "no reason was recorded");
+}
+
+static void
+explain_overdue(struct status_report *report, const struct status_line *line)
+{
+	if (!line->overdue)
+		return;
+	const char *name = line->facts->service->name;
+	cleanup_free char *hint =
+	    xasprintf("run 'atelier-backup backup %s', and see that the timer or cron runs "
+		      "'atelier-backup run' every night",
+		name);
+	if (line->good_age < 0) {
+		add_attention(report, STATUS_OVERDUE, name, hint, "overdue: there is no good backup yet");
+		return;
+	}
+	cleanup_free char *age = text_duration(line->good_age);
+	cleanup_free char *allowed = text_duration(line->facts->service->overdue_after);
+	add_attention(report, STATUS_OVERDUE, name, hint,
+	    "overdue: the last good backup is %s old, more than %s", age, allowed);
+}
+
+void
+status_report_make(const struct status_house *house, const struct status_facts *facts, size_t count,
+    struct status_report *ret_report)
+{
+	struct status_report report = {
+	    .lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
+	for (size_t i = 0; i < count; i++)
+		report.lines[i] = judge_service(house, &facts[i]);
+
+	judge_given_up(&report, house->given_up);
+	if (!house->runner_alive)
+		judge_owed(&report, house->owed);
+	for (size_t i = 0; i < count; i++)
+		explain_interrupted(&report, &report.lines[i]);
+	for (size_t i = 0; i < count; i++)
+		explain_verdict(&report, &report.lines[i], OUTCOME_FAILED, STATUS_FAILED);
+	for (size_t i = 0; i < count; i++)
+		explain_overdue(&report, &report.lines[i]);
+	for (size_t i = 0; i < count; i++)
+		explain_verdict(&report, &report.lines[i], OUTCOME_PARTIAL, STATUS_PARTIAL);
+	if (house->quarantined > 0)
+		add_attention(&report, STATUS_GOOD, "journal",
+		    "they are kept in its table 'quarantine'; docs/journal.md says how to look at them",
+		    "%lld damaged row%s set aside", (long long)house->quarantined,
+		    house->quarantined == 1 ? " is" : "s are");
+	*ret_report = report;
+}
+
+void
+status_report_clear(struct status_report *report)
+{
+	for (size_t i = 0; i < report->attention_count; i++) {
+		free(report->attention[i].subject);
+		free(report->attention[i].message);
+		free(report->attention[i].hint);
+	}
+	free(report->attention);
+	free(report->lines);
+	*report = (struct status_report){.condition = STATUS_GOOD};
+}

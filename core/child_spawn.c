@@ -1,0 +1,382 @@
+#include "core/child_internal.h"
+
+#include "core/alloc.h"
+#include "core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/ioprio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where the child keeps its end of the control socket. */
+#define CONTROL_DESCRIPTOR 3
+
+enum step { STEP_READY, STEP_SETUP, STEP_PRIVILEGES, STEP_DIRECTORY, STEP_EXECUTE };
+
+/* What the child says through the control socket before it is another program. */
+struct report {
+	enum step step;
+	int number; /* errno of a failed step */
+};
+
+/* Both ends of everything that connects the child with us; -1: not there. */
+struct wiring {
+	int input;
+	int output[2];
+	int errors[2];
+	int control[2];
+};
+
+/* Everything the child needs, made before the fork: after it, only system calls. */
+struct plan {
+	const struct child_spec *spec;
+	const char *program;
+	char **arguments;
+	char **environment;
+	pid_t parent;
+	const struct wiring *wiring;
+};
+
+static void __attribute__((noreturn)) give_up(int control, enum step step)
+{
+	struct report report = {.step = step, .number = errno};
+	send(control, &report, sizeof(report), MSG_NOSIGNAL);
+	_exit(127);
+}
+
+/* The mask is still full: a handler of the parent must never run in the child, where it would write into the
+ * parent's self-pipe. */
+static void
+reset_signals(void)
+{
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void
+close_from(unsigned first)
+{
+	if (close_range(first, ~0U, 0) == 0)
+		return;
+	/* Old container runtimes answer EPERM to system calls they do not know. */
+	struct rlimit limit = {.rlim_cur = 1024};
+	getrlimit(RLIMIT_NOFILE, &limit);
+	for (unsigned descriptor = first; descriptor < limit.rlim_cur && descriptor < 1U << 20; descriptor++)
+		close((int)descriptor);
+}
+
+/* Puts the descriptors where they belong and closes all others. They may stand in each other's way when we
+ * were started with 0, 1 or 2 closed, so they move up first. */
+static void
+arrange_descriptors(const struct wiring *wiring)
+{
+	int control = fcntl(wiring->control[1], F_DUPFD_CLOEXEC, 10);
+	if (control < 0)
+		give_up(wiring->control[1], STEP_SETUP);
+	int input = fcntl(wiring->input, F_DUPFD_CLOEXEC, 10);
+	int output = fcntl(wiring->output[1], F_DUPFD_CLOEXEC, 10);
+	int errors = fcntl(wiring->errors[1], F_DUPFD_CLOEXEC, 10);
+	if (input < 0 || output < 0 || errors < 0 || dup2(input, STDIN_FILENO) < 0 ||
+	    dup2(output, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0 ||
+	    dup3(control, CONTROL_DESCRIPTOR, O_CLOEXEC) < 0)
+		give_up(control, STEP_SETUP);
+	close_from(CONTROL_DESCRIPTOR + 1);
+}
+
+/* The runner's unit may protect it from the OOM killer; that is not meant for what it starts. Best effort. */
+static void
+drop_oom_protection(void)
+{
+	int descriptor = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	if (descriptor < 0)
+		return;
+	char sign;
+	if (read(descriptor, &sign, 1) == 1 && sign == '-' && pwrite(descriptor, "0", 1, 0) < 0) {
+		/* It stays as it is. */
+	}
+	close(descriptor);
+}
+
+/* Being nice is a courtesy: a kernel that refuses does not keep the program from running. */
+static void
+set_priorities(const struct child_spec *spec)
+{
+	if (spec->nice != 0 && nice(spec->nice) < 0)
+		errno = 0;
+	if (spec->io_class != 0)
+		syscall(
+		    SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(spec->io_class, spec->io_level));
+	drop_oom_protection();
+}
+
+static void
+become_user(const struct child_spec *spec)
+{
+	/* Without root's rights setgroups would fail, and there is nothing to drop. */
+	if (geteuid() != 0 && getuid() == spec->user && getgid() == spec->group)
+		return;
+	if (setgroups(0, NULL) < 0 || setgid(spec->group) < 0 || setuid(spec->user) < 0)
+		give_up(CONTROL_DESCRIPTOR, STEP_PRIVILEGES);
+}
+
+/* Returns only if the parent lives and said so. */
+static void
+wait_at_gate(void)
+{
+	struct report ready = {.step = STEP_READY};
+	char word;
+	ssize_t count;
+	if (send(CONTROL_DESCRIPTOR, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
+		_exit(127);
+	do
+		count = recv(CONTROL_DESCRIPTOR, &word, 1, 0);
+	while (count < 0 && errno == EINTR);
+	if (count != 1)
+		_exit(127);
+}
+
+static void __attribute__((noreturn)) run_child(const struct plan *plan)
+{
+	const struct child_spec *spec = plan->spec;
+
+	arrange_descriptors(plan->wiring);
+	reset_signals();
+	if (setpgid(0, 0) < 0)
+		give_up(CONTROL_DESCRIPTOR, STEP_SETUP);
+	set_priorities(spec);
+	if (spec->drop_privileges)
+		become_user(spec);
+	if (spec->death_signal != 0) {
+		/* After the change of user, which clears it. The parent may have died before. */
+		if (prctl(PR_SET_PDEATHSIG, spec->death_signal) < 0)
+			give_up(CONTROL_DESCRIPTOR, STEP_SETUP);
+		if (getppid() != plan->parent)
+			_exit(127);
+	}
+	if (chdir(spec->directory == NULL ? "/" : spec->directory) < 0)
+		give_up(CONTROL_DESCRIPTOR, STEP_DIRECTORY);
+	wait_at_gate();
+	execve(plan->program, plan->arguments, plan->environment);
+	give_up(CONTROL_DESCRIPTOR, STEP_EXECUTE);
+}
+
+/* Want of resources passes; everything else stays. */
+static enum error_code
+code_of_errno(int number)
+{
+	return number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE
+		   ? ERROR_SYSTEM_BUSY
+		   : ERROR_SYSTEM;
+}
+
+static int
+cannot_execute(const char *program, int number, struct error *error)
+{
+	return error_set(error, code_of_errno(number), "cannot execute %s: %s", program, strerror(number));
+}
+
+/* Reads one report. Returns false at the end: the program is executed, or the process is dead. */
+static bool
+receive_report(int control, struct report *ret_report)
+{
+	ssize_t count;
+	do
+		count = recv(control, ret_report, sizeof(*ret_report), 0);
+	while (count < 0 && errno == EINTR);
+	return count == (ssize_t)sizeof(*ret_report);
+}
+
+static int
+report_error(
+    const struct report *report, const char *program, const struct child_spec *spec, struct error *error)
+{
+	cannot_execute(program, report->number, error);
+	switch (report->step) {
+	case STEP_PRIVILEGES:
+		return error_prefix(
+		    error, "as user %u, group %u", (unsigned)spec->user, (unsigned)spec->group);
+	case STEP_DIRECTORY:
+		return error_prefix(
+		    error, "in the directory %s", spec->directory == NULL ? "/" : spec->directory);
+	case STEP_SETUP:
+		return error_prefix(error, "setting up the process");
+	case STEP_READY:
+	case STEP_EXECUTE:
+		break;
+	}
+	return -1;
+}
+
+static char **
+copy_strings(const char *const *list)
+{
+	char **copy = xcalloc(1, sizeof(char *)); /* the empty list is a list for execve, too */
+	for (size_t i = 0; list[i] != NULL; i++)
+		strings_add(&copy, list[i]);
+	return copy;
+}
+
+/* What the shell would find; a name with a slash is left to execve, which says what is wrong with it. */
+static char *
+find_program(const struct child_spec *spec, struct error *error)
+{
+	const char *name = spec->arguments[0];
+	if (strchr(name, '/') != NULL)
+		return xstrdup(name);
+	char *program = program_find(name);
+	if (program == NULL)
+		error_set(error, ERROR_SYSTEM, "cannot execute %s: there is no such program in PATH", name);
+	return program;
+}
+
+static pid_t
+fork_with_signals_blocked(const struct plan *plan)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid_t pid = fork();
+	if (pid == 0)
+		run_child(plan);
+	int number = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = number;
+	return pid;
+}
+
+/* In memory rather than through a pipe: a child that never reads cannot hold us up. */
+static int
+open_input(const struct child_spec *spec)
+{
+	if (spec->input == NULL)
+		return open("/dev/null", O_RDONLY | O_CLOEXEC);
+	cleanup_close int descriptor = memfd_create("input", MFD_CLOEXEC);
+	if (descriptor < 0 || file_write_all(descriptor, spec->input, spec->input_length) < 0 ||
+	    lseek(descriptor, 0, SEEK_SET) < 0)
+		return -1;
+	int taken = descriptor;
+	descriptor = -1;
+	return taken;
+}
+
+/* Only the reading end may be non-blocking: programs do not expect that of their stdout. */
+static int
+make_output_pipe(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
+static int
+open_wiring(struct wiring *wiring, const struct child_spec *spec)
+{
+	*wiring = (struct wiring){-1, {-1, -1}, {-1, -1}, {-1, -1}};
+	wiring->input = open_input(spec);
+	if (wiring->input < 0 || make_output_pipe(wiring->output) < 0 || make_output_pipe(wiring->errors) < 0)
+		return -1;
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, wiring->control);
+}
+
+/* Our copies must go, or the death of the child would not be seen as the end of what it says. */
+static void
+close_ends_of_child(const struct wiring *wiring)
+{
+	cleanup_close_function(&wiring->input);
+	cleanup_close_function(&wiring->output[1]);
+	cleanup_close_function(&wiring->errors[1]);
+	cleanup_close_function(&wiring->control[1]);
+}
+
+static int
+wait_until_ready(const struct child_spawned *spawned, const struct child_spec *spec, struct error *error)
+{
+	struct report report;
+	if (!receive_report(spawned->control, &report))
+		return error_set(error, ERROR_SYSTEM, "cannot execute %s: its process ended before it began",
+		    spawned->program);
+	if (report.step != STEP_READY)
+		return report_error(&report, spawned->program, spec, error);
+	return 0;
+}
+
+int
+child_spawn(const struct child_spec *spec, struct child_spawned *ret_spawned, struct error *error)
+{
+	cleanup_free char *program = find_program(spec, error);
+	if (program == NULL)
+		return -1;
+	cleanup_strings char **arguments = copy_strings(spec->arguments);
+	cleanup_strings char **environment = copy_strings(spec->environment);
+	struct wiring wiring;
+	struct plan plan = {
+	    .spec = spec,
+	    .program = program,
+	    .arguments = arguments,
+	    .environment = environment,
+	    .parent = getpid(),
+	    .wiring = &wiring,
+	};
+
+	pid_t pid = open_wiring(&wiring, spec) < 0 ? -1 : fork_with_signals_blocked(&plan);
+	int number = errno;
+	close_ends_of_child(&wiring);
+	struct child_spawned spawned = {
+	    .pid = pid,
+	    .control = wiring.control[0],
+	    .standard_output = wiring.output[0],
+	    .standard_error = wiring.errors[0],
+	    .program = take_pointer(program),
+	};
+	/* The child does it as well: whoever comes first, the group is there when somebody has to kill it. */
+	if (pid > 0)
+		setpgid(pid, pid);
+	int result = pid < 0 ? cannot_execute(spawned.program, number, error)
+			     : wait_until_ready(&spawned, spec, error);
+	if (result < 0) {
+		child_spawn_undo(&spawned);
+		return -1;
+	}
+	*ret_spawned = spawned;
+	return 0;
+}
+
+int
+child_spawn_execute(struct child_spawned *spawned, const struct child_spec *spec, struct error *error)
+{
+	struct report report;
+	if (send(spawned->control, "", 1, MSG_NOSIGNAL) != 1)
+		return cannot_execute(spawned->program, errno, error);
+	if (receive_report(spawned->control, &report))
+		return report_error(&report, spawned->program, spec, error);
+	close(spawned->control);
+	spawned->control = -1;
+	return 0;
+}
+
+void
+child_spawn_undo(struct child_spawned *spawned)
+{
+	if (spawned->pid > 0) {
+		kill(-spawned->pid, SIGKILL);
+		kill(spawned->pid, SIGKILL);
+		while (waitpid(spawned->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	cleanup_close_function(&spawned->control);
+	cleanup_close_function(&spawned->standard_output);
+	cleanup_close_function(&spawned->standard_error);
+	free(spawned->program);
+}

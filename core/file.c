@@ -1,0 +1,258 @@
+#include "core/file.h"
+
+#include "core/alloc.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static enum error_code
+code_of_errno(int number)
+{
+	switch (number) {
+	case EACCES:
+	case EPERM:
+		return ERROR_PERMISSION;
+	case ENOSPC:
+	case EDQUOT:
+		return ERROR_NO_SPACE;
+	default:
+		return ERROR_SYSTEM;
+	}
+}
+
+/* errno must still be that of the failure. */
+static int
+file_error(struct error *error, const char *doing, const char *path)
+{
+	int number = errno;
+	return error_set(error, code_of_errno(number), "cannot %s %s: %s", doing, path, strerror(number));
+}
+
+/* Reads to the end or until there is more than `limit`. A size of 0 does not mean empty (/proc). */
+static int
+read_to_end(int descriptor, size_t limit, struct text *content)
+{
+	char chunk[16384];
+	while (content->length <= limit) {
+		ssize_t count = read(descriptor, chunk, sizeof(chunk));
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return -1;
+		text_add_bytes(content, chunk, (size_t)count);
+		if (count == 0)
+			break;
+	}
+	return 0;
+}
+
+int
+file_read(const char *path, size_t limit, char **ret_content, size_t *ret_length, struct error *error)
+{
+	/* O_NONBLOCK: opening a FIFO would wait for a writer. */
+	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (descriptor < 0)
+		return file_error(error, "read", path);
+	struct stat status;
+	if (fstat(descriptor, &status) < 0)
+		return file_error(error, "read", path);
+	if (!S_ISREG(status.st_mode))
+		return error_set(error, ERROR_SYSTEM, "cannot read %s: it is not a regular file", path);
+
+	cleanup_text struct text content = {.string = NULL};
+	if (read_to_end(descriptor, limit, &content) < 0)
+		return file_error(error, "read", path);
+	if (content.length > limit)
+		return error_set(error, ERROR_SYSTEM, "%s is larger than %zu bytes", path, limit);
+	*ret_length = content.length;
+	*ret_content = text_take(&content);
+	return 0;
+}
+
+int
+file_check_trust(const char *path, bool secret, struct error *error)
+{
+	struct stat status;
+	if (stat(path, &status) < 0)
+		return file_error(error, "look at", path);
+	if (status.st_uid != 0 && status.st_uid != geteuid()) {
+		error_set(error, ERROR_PERMISSION, "%s belongs to user %u, who could change it", path,
+		    (unsigned)status.st_uid);
+		return error_hint(error, "chown root: %s", path);
+	}
+	if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		error_set(error, ERROR_PERMISSION, "%s can be written by others than its owner (mode %04o)",
+		    path, status.st_mode & 07777U);
+		return error_hint(error, "chmod %s %s", secret ? "go-rwx" : "go-w", path);
+	}
+	if (secret && (status.st_mode & (S_IRGRP | S_IROTH)) != 0) {
+		error_set(error, ERROR_PERMISSION,
+		    "the secret %s can be read by others than its owner (mode %04o)", path,
+		    status.st_mode & 07777U);
+		return error_hint(error, "chmod go-rwx %s", path);
+	}
+	return 0;
+}
+
+static bool
+has_control_character(const char *string)
+{
+	for (const unsigned char *byte = (const unsigned char *)string; *byte != '\0'; byte++) {
+		if (*byte < 0x20 || *byte == 0x7f)
+			return true;
+		if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f) /* C1 in UTF-8 */
+			return true;
+	}
+	return false;
+}
+
+bool
+path_is_clean(const char *path)
+{
+	if (path[0] != '/' || has_control_character(path))
+		return false;
+	if (path[1] == '\0')
+		return true;
+	for (const char *component = path + 1; component != NULL;) {
+		size_t length = strcspn(component, "/");
+		if (length == 0 || (length == 1 && component[0] == '.') ||
+		    (length == 2 && component[0] == '.' && component[1] == '.'))
+			return false;
+		component = component[length] == '/' ? component + length + 1 : NULL;
+	}
+	return true;
+}
+
+bool
+path_is_below(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+	if (length == 1)
+		return true;
+	return strncmp(path, directory, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+/* Makes every directory on the way to `path`, and `path` itself. */
+static int
+make_missing_directories(const char *path, struct error *error)
+{
+	cleanup_free char *part = xstrdup(path);
+	for (char *end = part; *end != '\0';) {
+		end += strspn(end, "/");
+		end += strcspn(end, "/");
+		char after = *end;
+		*end = '\0';
+		if (mkdir(part, 0700) < 0 && errno != EEXIST) {
+			/* A directory that is there may still answer EROFS or EACCES. */
+			int number = errno;
+			struct stat status;
+			if (stat(part, &status) < 0 || !S_ISDIR(status.st_mode)) {
+				errno = number;
+				return file_error(error, "make the directory", part);
+			}
+		}
+		*end = after;
+	}
+	return 0;
+}
+
+int
+directory_make_private(const char *path, struct error *error)
+{
+	if (make_missing_directories(path, error) < 0)
+		return -1;
+	cleanup_close int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat status;
+	if (descriptor < 0 || fstat(descriptor, &status) < 0)
+		return file_error(error, "use the directory", path);
+	if (status.st_uid != geteuid()) {
+		error_set(error, ERROR_PERMISSION, "the directory %s belongs to user %u, not to user %u",
+		    path, (unsigned)status.st_uid, (unsigned)geteuid());
+		return error_hint(error, "chown %u %s", (unsigned)geteuid(), path);
+	}
+	if ((status.st_mode & 0777) != 0700 && fchmod(descriptor, 0700) < 0)
+		return file_error(error, "set the mode of", path);
+	return 0;
+}
+
+int
+file_write_all(int descriptor, const void *bytes, size_t length)
+{
+	const char *rest = bytes;
+	while (length > 0) {
+		ssize_t count = write(descriptor, rest, length);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return -1;
+		rest += count;
+		length -= (size_t)count;
+	}
+	return 0;
+}
+
+static int
+write_durably(int descriptor, const char *content, size_t length)
+{
+	/* A strange umask may have taken the owner's rights from the new file. */
+	if (fchmod(descriptor, 0600) < 0 || file_write_all(descriptor, content, length) < 0)
+		return -1;
+	return fsync(descriptor);
+}
+
+int
+file_replace(const char *path, const char *content, size_t length, struct error *error)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash == NULL ? path : slash + 1;
+	cleanup_free char *directory = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(name - path));
+	cleanup_free char *temporary = xasprintf("%s/.%s.XXXXXX", directory, name);
+
+	cleanup_close int directory_descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory_descriptor < 0)
+		return file_error(error, "write into", directory);
+	cleanup_close int descriptor = mkostemp(temporary, O_CLOEXEC);
+	if (descriptor < 0)
+		return file_error(error, "write into", directory);
+	if (write_durably(descriptor, content, length) < 0 || rename(temporary, path) < 0) {
+		file_error(error, "write", path);
+		unlink(temporary);
+		return -1;
+	}
+	if (fsync(directory_descriptor) < 0)
+		return file_error(error, "write", path);
+	return 0;
+}
+
+static bool
+is_executable(const char *path)
+{
+	struct stat status;
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
+char *
+program_find(const char *name)
+{
+	if (name[0] == '\0')
+		return NULL;
+	if (strchr(name, '/') != NULL)
+		return is_executable(name) ? xstrdup(name) : NULL;
+	const char *search = getenv("PATH");
+	if (search == NULL)
+		search = "/bin:/usr/bin"; /* what execvp takes */
+	for (const char *directory = search; directory != NULL;) {
+		size_t length = strcspn(directory, ":");
+		/* An empty component is the current directory. */
+		cleanup_free char *candidate = length == 0
+						   ? xasprintf("./%s", name)
+						   : xasprintf("%.*s/%s", (int)length, directory, name);
+		if (is_executable(candidate))
+			return take_pointer(candidate);
+		directory = directory[length] == ':' ? directory + length + 1 : NULL;
+	}
+	return NULL;
+}

@@ -1,0 +1,67 @@
+/* What the house knows: the last good backup of each service, and the repositories it has seen. */
+#include "jobs/journal_internal.h"
+
+#include "core/alloc.h"
+
+int
+journal_last_good(
+    struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(journal,
+		"SELECT job_id, at, files, bytes, bytes_added, snapshot_id FROM last_good WHERE service = ?",
+		VALUES(text_value(service)), &row, error) < 0)
+		return -1;
+	int found = journal_step(journal, row, error);
+	if (found <= 0)
+		return found;
+	/* A row that says nonsense is no proof of a backup. */
+	for (int column = 0; column < 5; column++)
+		if (sqlite3_column_int64(row->handle, column) < 0)
+			return 0;
+	*ret_good = (struct last_good){
+	    .job_id = sqlite3_column_int64(row->handle, 0),
+	    .at = sqlite3_column_int64(row->handle, 1),
+	    .files = (uint64_t)sqlite3_column_int64(row->handle, 2),
+	    .bytes = (uint64_t)sqlite3_column_int64(row->handle, 3),
+	    .bytes_added = (uint64_t)sqlite3_column_int64(row->handle, 4),
+	    .snapshot_id = column_copy(row, 5),
+	};
+	return 1;
+}
+
+void
+last_good_clear(struct last_good *good)
+{
+	free(good->snapshot_id);
+	*good = (struct last_good){.job_id = 0};
+}
+
+int
+journal_repository_seen(
+    struct journal *journal, const char *place, char **ret_repository_id, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(journal, "SELECT repository_id FROM repository WHERE place = ?",
+		VALUES(text_value(place)), &row, error) < 0)
+		return -1;
+	int found = journal_step(journal, row, error);
+	if (found > 0)
+		*ret_repository_id = xstrdup(column_text(row, 0));
+	return found;
+}
+
+int
+journal_repository_remember(
+    struct journal *journal, const char *place, const char *repository_id, struct error *error)
+{
+	if (journal_begin(journal, error) < 0)
+		return -1;
+	int result = journal_execute(journal,
+	    "INSERT INTO repository (place, repository_id, first_seen_at) VALUES (?, ?, ?)"
+	    " ON CONFLICT (place) DO UPDATE SET repository_id = excluded.repository_id,"
+	    " first_seen_at = excluded.first_seen_at WHERE repository_id <> excluded.repository_id",
+	    VALUES(text_value(place), text_value(repository_id), integer_value(clock_wall(journal->clock))),
+	    error);
+	return journal_end(journal, result, error);
+}

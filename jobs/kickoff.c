@@ -1,0 +1,75 @@
+#include "jobs/kickoff.h"
+
+#include <time.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "jobs/backoff.h"
+
+/* How early a kickoff may be and still count for the night that is about to begin. */
+#define EARLY USEC_PER_HOUR
+
+static struct tm
+local_time(int64_t wall)
+{
+	time_t seconds = (time_t)(wall / USEC_PER_SEC);
+	struct tm local;
+	localtime_r(&seconds, &local);
+	return local;
+}
+
+char *
+kickoff_night(int64_t wall, int64_t kickoff)
+{
+	struct tm local = local_time(wall);
+	int64_t of_day =
+	    ((int64_t)local.tm_hour * 60 + local.tm_min) * USEC_PER_MIN + local.tm_sec * USEC_PER_SEC;
+	int64_t begins = kickoff - EARLY;
+	/* Noon exists once on every day, whatever the clocks do at night. */
+	struct tm day = {.tm_year = local.tm_year,
+	    .tm_mon = local.tm_mon,
+	    .tm_mday = local.tm_mday,
+	    .tm_hour = 12,
+	    .tm_isdst = -1};
+	if (begins < 0 && of_day >= begins + USEC_PER_DAY)
+		day.tm_mday++;
+	else if (of_day < begins)
+		day.tm_mday--;
+	mktime(&day);
+	char name[sizeof("-2147483648-12-31")];
+	strftime(name, sizeof(name), "%Y-%m-%d", &day);
+	return xstrdup(name);
+}
+
+int64_t
+kickoff_next(int64_t wall, int64_t kickoff)
+{
+	struct tm local = local_time(wall);
+	for (int days = 0;; days++) {
+		struct tm next = {
+		    .tm_year = local.tm_year,
+		    .tm_mon = local.tm_mon,
+		    .tm_mday = local.tm_mday + days,
+		    .tm_hour = (int)(kickoff / USEC_PER_HOUR),
+		    .tm_min = (int)(kickoff % USEC_PER_HOUR / USEC_PER_MIN),
+		    .tm_isdst = -1,
+		};
+		int64_t at = (int64_t)mktime(&next) * USEC_PER_SEC;
+		if (at > wall)
+			return at;
+	}
+}
+
+int
+kickoff_submit(struct journal *journal, int64_t wall, int64_t kickoff, int64_t max_delay,
+    const struct service *const *services, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
+    struct error *error)
+{
+	cleanup_free char *night = kickoff_night(wall, kickoff);
+	cleanup_free struct submission *submissions = xcalloc(count, sizeof(*submissions));
+	for (size_t i = 0; i < count; i++)
+		submissions[i] =
+		    (struct submission){.service = services[i], .due_at = wall + backoff_spread(max_delay)};
+	return journal_submit(
+	    journal, RUN_NIGHTLY, night, submissions, count, ret_run, ret_added, job_ids, error);
+}

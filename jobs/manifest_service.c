@@ -1,0 +1,214 @@
+#include "jobs/manifest_internal.h"
+
+#include "core/alloc.h"
+#include "core/file.h"
+
+#include <string.h>
+
+static void
+release_draft(struct service_draft *draft)
+{
+	manifest_release(manifest_service_keys, draft);
+}
+
+static void
+add_all(char ***list, char *const *more)
+{
+	for (size_t i = 0; more != NULL && more[i] != NULL; i++)
+		if (!strings_contain(*list, more[i]))
+			strings_add(list, more[i]);
+}
+
+static void
+judge_name(struct manifest_reader *reader, const char *name)
+{
+	const char *fault = manifest_service_fault(name);
+	if (fault != NULL)
+		manifest_refuse(reader,
+		    "name the service as its unit without the suffix: letters, digits and \":_.@-\", at most "
+		    "200",
+		    "the name of the service %s", fault);
+}
+
+/* What this version cannot do is known before anything is tried; the first reason is the one that is told. */
+static void
+refuse_service(struct manifest_reader *reader, struct service *service, enum error_code code,
+    const char *hint, const char *words)
+{
+	manifest_remark(reader, PROBLEM_ERROR, code, hint, "%s", words);
+	if (service->refused_code != ERROR_NONE)
+		return;
+	service->refused_code = code;
+	service->refused = xstrdup(words);
+	service->refused_hint = xstrdup(hint);
+}
+
+/* ---- what is backed up ---- */
+
+static const char *
+type_of(const struct service *service)
+{
+	const struct {
+		bool declared;
+		const char *word;
+	} kinds[] = {
+	    {strings_count(service->databases) > 0, "sqlite"},
+	    {strings_count(service->postgres) > 0, "postgres"},
+	    {strings_count(service->files) > 0, "files"},
+	};
+	const char *type = NULL;
+	if (service->manual)
+		return "manual";
+	for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)
+		if (kinds[i].declared)
+			type = type == NULL ? kinds[i].word : "mixed";
+	return type == NULL ? "files" : type;
+}
+
+static void
+judge_databases(struct manifest_reader *reader, const struct service *service)
+{
+	size_t data = manifest_enter(reader, "data");
+	size_t sqlite = manifest_enter(reader, "sqlite");
+	for (size_t i = 0; service->databases != NULL && service->databases[i] != NULL; i++) {
+		const char *path = service->databases[i];
+		if (strrchr(path, '/') == path)
+			manifest_refuse(reader, "move the database into a directory of its own",
+			    "'%s' lies in the root directory, and all of that would be backed up", path);
+		else if (service->data_directory != NULL && !path_is_below(path, service->data_directory))
+			manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST,
+			    "correct the one that is wrong; if neither is, leave dataDir out",
+			    "'%s' is not below dataDir, %s", path, service->data_directory);
+	}
+	manifest_leave(reader, sqlite);
+	manifest_leave(reader, data);
+}
+
+static void
+resolve_data(struct manifest_reader *reader, struct service_draft *draft, struct service *service)
+{
+	static const char *const default_excludes[] = {"*.log", "node_modules", ".git"};
+
+	service->data_directory = take_pointer(draft->data_directory);
+	service->databases = take_pointer(draft->data.sqlite);
+	service->postgres = take_pointer(draft->data.postgres);
+	service->files = take_pointer(draft->data.files);
+	add_all(&service->files, draft->paths);
+	service->manual = draft->manual == ANSWER_YES;
+	service->type = xstrdup(type_of(service));
+	for (size_t i = 0; i < ARRAY_LENGTH(default_excludes); i++)
+		strings_add(&service->excludes, default_excludes[i]);
+	add_all(&service->excludes, draft->data.excludes);
+	add_all(&service->excludes, draft->excludes);
+	judge_databases(reader, service);
+	if (strings_count(service->postgres) == 0)
+		return;
+	size_t data = manifest_enter(reader, "data");
+	size_t postgres = manifest_enter(reader, "postgres");
+	refuse_service(reader, service, ERROR_UNSUPPORTED,
+	    "let preBackup run pg_dump into a path that is declared, and take data.postgres out",
+	    "PostgreSQL dumps are not supported by this version");
+	manifest_leave(reader, postgres);
+	manifest_leave(reader, data);
+}
+
+static bool
+declares_something(const struct service *service)
+{
+	return strings_count(service->databases) > 0 || strings_count(service->postgres) > 0 ||
+	       strings_count(service->files) > 0;
+}
+
+/* ---- what is stopped ---- */
+
+static void
+add_default_unit(struct manifest_reader *reader, struct service *service)
+{
+	cleanup_free char *unit = xasprintf("%s.service", service->name);
+	const char *fault = manifest_unit_fault(unit);
+	/* A bad name was refused as such. */
+	if (fault != NULL && manifest_service_fault(service->name) == NULL)
+		manifest_refuse(reader, "name the units in \"stopUnits\" (version 2)",
+		    "'%s', which would be stopped, %s", unit, fault);
+	strings_add(&service->stop_units, unit);
+}
+
+static void
+resolve_stop(struct manifest_reader *reader, struct service_draft *draft, struct service *service)
+{
+	bool units_named = strings_count(draft->stop_units) > 0;
+	if (draft->stop_for_backup == ANSWER_NONE)
+		service->stop_for_backup = strings_count(service->databases) > 0 || units_named;
+	else
+		service->stop_for_backup = draft->stop_for_backup == ANSWER_YES;
+
+	if (service->stop_for_backup && draft->stop_units == NULL)
+		add_default_unit(reader, service);
+	else if (service->stop_for_backup)
+		service->stop_units = take_pointer(draft->stop_units);
+	else if (units_named)
+		manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST, "take one of the two out",
+		    "\"stopForBackup\" is false, so that the units in \"stopUnits\" are not stopped");
+}
+
+static void
+judge_live_databases(struct manifest_reader *reader, struct service *service)
+{
+	if (strings_count(service->databases) == 0)
+		return;
+	bool stopped_by_hook = service->stop_for_backup && service->pre_backup != NULL;
+	if (strings_count(service->stop_units) > 0 || stopped_by_hook)
+		return;
+	size_t data = manifest_enter(reader, "data");
+	size_t sqlite = manifest_enter(reader, "sqlite");
+	refuse_service(reader, service, ERROR_DATABASE_UNSUPPORTED,
+	    "take \"stopForBackup\": false out, name the units in \"stopUnits\", or let preBackup stop the "
+	    "service and "
+	    "write \"stopUnits\": []",
+	    "nothing stops the service, and a live database cannot be copied by this version");
+	manifest_leave(reader, sqlite);
+	manifest_leave(reader, data);
+}
+
+/* The option type `lines` of a Nix module writes "" for nothing. */
+static char *
+take_shell_text(char **shell)
+{
+	if (*shell != NULL && (*shell)[strspn(*shell, " \t\n")] == '\0')
+		return NULL;
+	return take_pointer(*shell);
+}
+
+void
+manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name,
+    json_t *entry, struct service *ret_service)
+{
+	__attribute__((cleanup(release_draft))) struct service_draft draft = {
+	    .overdue_after = defaults->overdue_after,
+	    .deadlines = defaults->deadlines,
+	};
+	size_t failures = reader->failures;
+	judge_name(reader, name);
+	if (json_is_object(entry))
+		manifest_read_object(reader, entry, manifest_service_keys, &draft);
+	else
+		manifest_refuse_type(reader, name, MANIFEST_OBJECT, entry);
+
+	struct service service = {.name = NULL};
+	service_copy(&service, defaults);
+	service.name = xstrdup(name);
+	service.tags = take_pointer(draft.tags);
+	service.pre_backup = take_shell_text(&draft.pre_backup);
+	service.post_backup = take_shell_text(&draft.post_backup);
+	service.overdue_after = draft.overdue_after;
+	service.deadlines = draft.deadlines;
+	resolve_data(reader, &draft, &service);
+	resolve_stop(reader, &draft, &service);
+	/* What was refused above may be what is missed here. */
+	if (reader->failures == failures)
+		judge_live_databases(reader, &service);
+	if (reader->failures == failures && !declares_something(&service))
+		manifest_refuse(reader, "name its data in \"data\" or \"paths\", or take the service out",
+		    "the service declares nothing to back up");
+	*ret_service = service;
+}

@@ -1,0 +1,53 @@
+/* Recovery's first step: processes that outlived their runner. Jobs are taken over by engine_load. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "jobs/runner.h"
+
+/* SIGKILL takes effect at once, unless the process hangs in the kernel. */
+#define KILL_PATIENCE (5 * USEC_PER_SEC)
+
+struct leftovers {
+	struct child_record *items;
+	size_t count;
+};
+
+static void
+collect(void *context, const struct child_record *child)
+{
+	struct leftovers *leftovers = context;
+	leftovers->items = xreallocarray(leftovers->items, leftovers->count + 1, sizeof(*leftovers->items));
+	struct child_record *copy = &leftovers->items[leftovers->count++];
+	*copy = *child;
+	copy->command = xstrdup(child->command);
+}
+
+int
+recovery_end_children(struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended,
+    struct error *error)
+{
+	struct leftovers leftovers = {0};
+	size_t ended = 0;
+	int result = journal_children(journal, collect, &leftovers, error);
+	for (size_t i = 0; i < leftovers.count; i++) {
+		struct child_record *child = &leftovers.items[i];
+		if (result == 0 && child->this_boot && child_identity_alive(&child->identity)) {
+			/* No time for SIGINT: it may be reading what is about to be started again. */
+			log_notice("ending %s (pid %d), left by a runner that died", child->command,
+			    (int)child->identity.pid);
+			if (!child_identity_end(&child->identity, KILL_PATIENCE))
+				log_warning("pid %d does not end", (int)child->identity.pid);
+			ended++;
+		}
+		if (result == 0 && restic != NULL && strncmp(child->command, "restic", 6) == 0)
+			restic(context, child->id, child->identity.pid);
+		else if (result == 0)
+			result = journal_child_end(journal, child->id, error);
+		free(child->command);
+	}
+	free(leftovers.items);
+	*ret_ended = ended;
+	return result;
+}

@@ -1,0 +1,61 @@
+/* The runner: the one process that advances jobs. It holds the journal's runner lock, takes over what a dead
+ * runner left, and drives the engine until what it was asked for has ended. */
+#ifndef ATELIER_JOBS_RUNNER_H
+#define ATELIER_JOBS_RUNNER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "jobs/engine.h"
+#include "jobs/journal.h"
+
+/* What recovery found before the first job moved. */
+struct recovery_report {
+	size_t jobs;	    /* unfinished jobs that were taken over */
+	size_t obligations; /* still owed */
+	size_t children;    /* processes of the dead runner that were ended */
+};
+
+struct runner_settings {
+	struct event_base *base;
+	struct journal *journal; /* its runner lock is held by the caller */
+	const struct clock *clock;
+	const struct machine *machine;
+	int64_t parallel;
+	const struct engine_observer *observer; /* may be NULL */
+	void (*recovered)(void *context,
+	    const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
+	void *context;
+
+	/* The runner ends when these jobs have ended; jobs that only wait stay in the journal for the next
+	 * runner. With `all`, when every unfinished job has ended. */
+	const int64_t *job_ids;
+	size_t job_count;
+	bool all;
+};
+
+/* How it ended. */
+enum runner_end {
+	RUNNER_DONE,	    /* the jobs asked for have ended */
+	RUNNER_CANCELLED,   /* SIGINT: they were cancelled, and have ended */
+	RUNNER_INTERRUPTED, /* SIGTERM, SIGHUP: attempts were ended in good order, the jobs wait in the
+			       journal */
+};
+
+/* Ends leftover children of a dead runner, takes its jobs over, and runs. Services of the dead runner are
+ * brought back before anything slow. Under a service manager: sd_notify READY, STATUS and the watchdog.
+ * Returns -1 with an error when the journal could not be read or can no longer be written; every service it
+ * stopped has been brought back then, too. */
+int runner_run(const struct runner_settings *settings, enum runner_end *ret_end, struct error *error);
+
+/* Ends what a dead runner left running and tells of each restic among it, whose lock may still be in the
+ * repository: its row is crossed off by whoever removes the lock. Called by runner_run; public for its tests.
+ */
+typedef void recovery_restic_fn(void *context, int64_t child_id, pid_t pid);
+int recovery_end_children(struct journal *journal, recovery_restic_fn *restic, void *context,
+    size_t *ret_ended, struct error *error);
+
+#endif

@@ -1,0 +1,194 @@
+/* snapshot: restic reads the data, from the stopped service's own files or from a frozen copy. The databases
+ * are proven readable beside the upload, so the proof makes the window no longer. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "states/work.h"
+
+/* Names the snapshot of this attempt in every repository: a job's number alone would repeat after a lost
+ * journal. */
+static char *
+attempt_tag(const struct job *job)
+{
+	return xasprintf("job:%s-%lld.%lld", journal_identity(engine_journal(job->engine)),
+	    (long long)job->record.id, (long long)job->record.attempt);
+}
+
+/* ---- a snapshot finished just before a crash is found again ---- */
+
+static bool
+same_paths(char *const *left, char *const *right)
+{
+	if (strings_count(left) != strings_count(right))
+		return false;
+	for (size_t i = 0; left != NULL && left[i] != NULL; i++)
+		if (!strings_contain(right, left[i]))
+			return false;
+	return true;
+}
+
+/* What restic said of unreadable items was journaled as it came; the exit code died with the runner. */
+static void
+adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *failure)
+{
+	cleanup_strings char **sources = service_sources(&job->record.spec);
+	replace_string(&job->record.snapshot_id, snapshot->id);
+	job->record.files = snapshot->files;
+	job->record.bytes = snapshot->bytes;
+	job->record.bytes_added = snapshot->bytes_added;
+	job_note(job, "restic", "found the snapshot that was finished just before the crash");
+	if (!same_paths(snapshot->paths, sources))
+		error_set(failure, ERROR_SNAPSHOT_MISMATCH,
+		    "the snapshot that was found does not hold every declared path");
+	else if (job->record.missing_count > 0)
+		error_set(failure, ERROR_SOURCE_PARTLY_UNREADABLE, "%llu items could not be read",
+		    (unsigned long long)job->record.missing_count);
+}
+
+static void
+snapshots_listed(
+    void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
+{
+	struct job *job = context;
+	work_of(job)->restic = NULL;
+	cleanup_error struct error failure = {0};
+	error_copy(&failure, error);
+	if (!error_is_set(&failure) && count > 0)
+		adopt(job, &snapshots[count - 1], &failure);
+	else if (!error_is_set(&failure) && !job->frozen)
+		error_set(&failure, ERROR_INTERRUPTED,
+		    "the program died while restic was reading; no snapshot was finished");
+	job_step_finished(job, &failure);
+}
+
+static enum step_result
+find_finished_snapshot(struct job *job, struct error *error)
+{
+	if (!job->taken_over || job->record.snapshot_id != NULL)
+		return STEP_DONE;
+	if (!job->record.snapshot_begun) {
+		/* Died before restic was started: what was stopped runs again by now. */
+		error_set(error, ERROR_INTERRUPTED, "the program died before restic began to read");
+		return STEP_FAILED;
+	}
+	cleanup_free char *tag = attempt_tag(job);
+	work_of(job)->restic = restic_snapshots_start(
+	    world_of(job)->base, &job->record.spec.restic, tag, snapshots_listed, job, error);
+	return work_of(job)->restic != NULL ? STEP_WAITING : STEP_FAILED;
+}
+
+/* ---- restic ---- */
+
+static int
+restic_spawned(void *context, const struct child_identity *child, struct error *error)
+{
+	struct job *job = context;
+	return work_record_child(job, "restic backup", child, &work_of(job)->backup_child, error);
+}
+
+static void
+restic_progressed(void *context, const struct restic_progress *progress)
+{
+	job_progress(context, progress);
+}
+
+static void
+restic_says(void *context, const char *line)
+{
+	job_note(context, "restic", line);
+}
+
+static void
+note_result(struct job *job, const struct restic_backup_result *result)
+{
+	replace_string(&job->record.snapshot_id, result->snapshot_id);
+	job->record.files = result->files;
+	job->record.bytes = result->bytes;
+	job->record.bytes_added = result->bytes_added;
+	job->record.missing_count = result->missing_count;
+	for (size_t i = 0; result->missing != NULL && result->missing[i] != NULL; i++) {
+		cleanup_free char *line = xasprintf("not in the snapshot: %s", result->missing[i]);
+		job_note(job, "restic", line);
+	}
+}
+
+static void
+restic_finished(void *context, const struct restic_backup_result *result)
+{
+	struct job *job = context;
+	struct work *work = work_of(job);
+	work->backup = NULL;
+	job->reading = false;
+	work_forget_child(job, &work->backup_child);
+	if (job->record.state == JOB_SNAPSHOT) {
+		note_result(job, result);
+		job_step_finished(job, &result->error);
+		return;
+	}
+	/* The service came back first, and restic was ended after it: the attempt has failed already. */
+	job_step_again(job, 0);
+}
+
+static enum step_result
+run_restic(struct job *job, struct error *error)
+{
+	struct work *work = work_of(job);
+	if (job->record.snapshot_id != NULL)
+		return STEP_DONE;
+	job->record.snapshot_begun = true;
+	if (job_save(job, error) < 0)
+		return STEP_FAILED;
+
+	cleanup_strings char **sources = service_sources(&job->record.spec);
+	cleanup_strings char **tags = service_tags(&job->record.spec);
+	cleanup_free char *tag = attempt_tag(job);
+	strings_add(&tags, tag);
+	struct restic_backup_request request = {
+	    .paths = sources,
+	    .excludes = job->record.spec.excludes,
+	    .tags = tags,
+	    .on_spawned = restic_spawned,
+	    .on_progress = restic_progressed,
+	    .on_words = restic_says,
+	    .context = job,
+	};
+	work->backup = restic_backup_start(
+	    world_of(job)->base, &job->record.spec.restic, &request, restic_finished, error);
+	if (work->backup == NULL)
+		return STEP_FAILED;
+	job->reading = true;
+	work->proved = 0;
+	if (job->to_stop)
+		proof_begin_beside(job);
+	return STEP_WAITING;
+}
+
+static void
+leave(struct job *job)
+{
+	/* The upload is not ended here: where it has to be, the service comes back first. */
+	work_abandon_calls(job);
+	proof_abandon(job);
+}
+
+static int64_t
+deadline(const struct job *job)
+{
+	return job->record.spec.deadlines.snapshot;
+}
+
+static const struct step steps[] = {
+    {"removing the lock of a dead restic", step_unlock_dead},
+    {"looking for a finished snapshot", find_finished_snapshot},
+    {"restic is reading", run_restic},
+    {"proving the databases readable", step_prove_databases},
+    {NULL, NULL},
+};
+
+const struct state state_snapshot = {
+    .state = JOB_SNAPSHOT,
+    .steps = steps,
+    .leave = leave,
+    .deadline = deadline,
+};

@@ -1,0 +1,208 @@
+/* stopping: the service goes down. What was active is recorded durably before the first unit is stopped;
+ * afterwards nobody has the databases open, so their WAL is folded in. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "states/work.h"
+
+static enum step_result
+begin_absence(struct job *job, struct error *error)
+{
+	(void)error;
+	struct work *work = work_of(job);
+	unit_list_clear(&work->units);
+	work->folded = 0;
+	return STEP_DONE;
+}
+
+/* ---- what is active now ---- */
+
+/* A unit that another job has stopped is inactive, but it was active before: it is owed by both, and started
+ * when the last of them is through. */
+static int
+unit_is_owed(struct job *job, const struct unit *unit, bool *ret_owed, struct error *error)
+{
+	*ret_owed = unit->active;
+	if (unit->active)
+		return 0;
+	int held = journal_unit_is_held(engine_journal(job->engine), unit->name, job->record.id, error);
+	*ret_owed = held > 0;
+	return held < 0 ? -1 : 0;
+}
+
+/* The rows for what has to run again, unwritten; the subjects stay the list's. -1 if the journal cannot be
+ * asked. */
+static int
+collect_owed(struct job *job, const struct unit_list *units, struct obligation **ret_owed, size_t *ret_count,
+    struct error *error)
+{
+	cleanup_free struct obligation *owed = xcalloc(units->count, sizeof(*owed));
+	size_t count = 0;
+	for (size_t i = 0; i < units->count; i++) {
+		const struct unit *unit = &units->items[i];
+		bool is_owed;
+		if (unit_is_owed(job, unit, &is_owed, error) < 0)
+			return -1;
+		if (is_owed)
+			owed[count++] = (struct obligation){
+			    .kind = OBLIGATION_START_UNIT,
+			    .subject = unit->name,
+			    .role = unit->role,
+			    .settles = unit->settles,
+			};
+	}
+	*ret_owed = take_pointer(owed);
+	*ret_count = count;
+	return 0;
+}
+
+static int
+owe_units(struct job *job, const struct unit_list *units, struct error *error)
+{
+	cleanup_free struct obligation *owed = NULL;
+	size_t count;
+	if (collect_owed(job, units, &owed, &count, error) < 0)
+		return -1;
+	return job_owe(job, owed, count, error);
+}
+
+static void
+units_seen(void *context, const struct unit_list *units, const struct error *error)
+{
+	struct job *job = context;
+	struct work *work = work_of(job);
+	work->systemd = NULL;
+	cleanup_error struct error failure = {0};
+	error_copy(&failure, error);
+	for (size_t i = 0; !error_is_set(&failure) && i < units->count; i++)
+		if (units->items[i].refusal != NULL && units->items[i].active)
+			error_set(&failure, ERROR_UNIT_UNSTOPPABLE, "%s: %s", units->items[i].name,
+			    units->items[i].refusal);
+	if (!error_is_set(&failure) && owe_units(job, units, &failure) == 0)
+		for (size_t i = 0; i < units->count; i++)
+			unit_list_add(&work->units, &units->items[i]);
+	job_step_finished(job, &failure);
+}
+
+static enum step_result
+record_units(struct job *job, struct error *error)
+{
+	char **names = job->record.spec.stop_units;
+	if (strings_count(names) == 0)
+		return STEP_DONE;
+	struct systemd *systemd = world_systemd(world_of(job), error);
+	if (systemd == NULL)
+		return STEP_FAILED;
+	work_of(job)->systemd = systemd_inspect(systemd, names, units_seen, job);
+	return STEP_WAITING;
+}
+
+/* ---- the stop ---- */
+
+static void
+unit_returned(void *context, const char *name)
+{
+	struct job *job = context;
+	cleanup_error struct error error = {0};
+	error_set(&error, ERROR_UNIT_RETURNED, "%s came back to life while its data was being copied", name);
+	error_hint(
+	    &error, "find out what starts it (`systemctl status %s`) and add that unit to stopUnits", name);
+	job_post(job, EVENT_TRANSIENT, &error);
+}
+
+static void
+units_stopped(void *context, const struct unit_stop_result *result)
+{
+	struct job *job = context;
+	struct work *work = work_of(job);
+	work->systemd = NULL;
+	cleanup_error struct error failure = {0};
+	/* systemd took more down than its dependencies told: that has to be on record before anything else is
+	 * done. */
+	if (result->extra.count > 0)
+		owe_units(job, &result->extra, &failure);
+	for (size_t i = 0; i < result->extra.count; i++)
+		unit_list_add(&work->units, &result->extra.items[i]);
+	if (error_is_set(&result->error))
+		error_copy(&failure, &result->error);
+	if (!error_is_set(&failure) && result->unclean != NULL) {
+		error_set(&failure, ERROR_UNCLEAN_STOP, "%s: the copy is only as good as after a crash",
+		    result->unclean);
+		error_hint(&failure,
+		    "give the unit more time to stop (TimeoutStopSec=), or find out why it does not end");
+	}
+	if (!job_has_failed(job) &&
+	    (!error_is_set(&failure) || error_class_of(failure.code) == ERROR_CLASS_PARTIAL))
+		work->watch = systemd_watch(world_of(job)->systemd, &work->units, unit_returned, job);
+	job_step_finished(job, &failure);
+}
+
+static enum step_result
+stop_units(struct job *job, struct error *error)
+{
+	(void)error;
+	struct work *work = work_of(job);
+	if (work->units.count == 0)
+		return STEP_DONE;
+	job_note_units(job, "stopping", &work->units);
+	work->systemd = systemd_stop(world_of(job)->systemd, &work->units, units_stopped, job);
+	return STEP_WAITING;
+}
+
+/* ---- the databases ---- */
+
+static int
+fold_spawned(void *context, const struct child_identity *child, struct error *error)
+{
+	struct job *job = context;
+	return work_record_child(job, "sqlite fold", child, &work_of(job)->child_id, error);
+}
+
+static void
+database_folded(void *context, const struct sqlite_result *result)
+{
+	struct job *job = context;
+	struct work *work = work_of(job);
+	work->fold = NULL;
+	work_forget_child(job, &work->child_id);
+	if (error_is_set(&result->error)) {
+		job_step_finished(job, &result->error);
+		return;
+	}
+	work->folded++;
+	job_step_again(job, 0);
+}
+
+static enum step_result
+fold_databases(struct job *job, struct error *error)
+{
+	struct work *work = work_of(job);
+	char **databases = job->record.spec.databases;
+	if (work->folded == strings_count(databases))
+		return STEP_DONE;
+	work->fold = sqlite_fold_start(world_of(job)->base, world_of(job)->sqlite_helper,
+	    databases[work->folded], fold_spawned, database_folded, job, error);
+	return work->fold != NULL ? STEP_WAITING : STEP_FAILED;
+}
+
+static int64_t
+deadline(const struct job *job)
+{
+	return job->record.spec.deadlines.stop;
+}
+
+static const struct step steps[] = {
+    {"beginning", begin_absence},
+    {"recording what is active", record_units},
+    {"stopping the units", stop_units},
+    {"folding the databases' WAL in", fold_databases},
+    {NULL, NULL},
+};
+
+const struct state state_stopping = {
+    .state = JOB_STOPPING,
+    .steps = steps,
+    .leave = work_abandon_calls,
+    .deadline = deadline,
+    .loses_work = true,
+};

@@ -1,0 +1,190 @@
+/* When `unlock` is run, and above all when it is not. */
+#include "tests/unit/adapters/restic_fake.h"
+
+#include "core/clock.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define ID_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+/* A pid that nobody has: of a process that has just ended. */
+static pid_t
+dead_pid(void)
+{
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return pid;
+}
+
+static void
+play_lock(const struct restic_fixture *fixture, const char *id, const char *hostname, pid_t pid, int64_t age)
+{
+	char machine[256] = "";
+	gethostname(machine, sizeof(machine) - 1);
+	cleanup_free char *time = text_time_rfc3339(clock_wall(clock_system()) - age);
+	cleanup_free char *key = xasprintf("cat-lock-%s", id);
+	cleanup_free char *lock =
+	    xasprintf("{\n  \"time\": \"%s\",\n  \"exclusive\": false,\n  \"hostname\": \"%s\",\n  "
+		      "\"username\": \"root\",\n  \"pid\": %ld\n}\n",
+		time, hostname == NULL ? machine : hostname, (long)pid);
+	restic_fake_plays(fixture, key, lock, NULL, 0);
+}
+
+static bool
+unlock_was_run(const struct restic_fixture *fixture)
+{
+	cleanup_free char *calls = fixture_read(fixture, "calls");
+	assert_null(strstr(calls, "--remove-all"));
+	return strstr(calls, "\nunlock\n") != NULL;
+}
+
+static void
+test_our_dead_process(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pids[] = {dead_pid(), dead_pid()};
+	restic_fake_plays(fixture, "list", "warming up\n" ID_A "\n" ID_B "\n", NULL, 0);
+	play_lock(fixture, ID_A, "elsewhere", pids[1], 0);
+	play_lock(fixture, ID_B, NULL, pids[1], 0);
+	fixture_unlock(fixture, pids, 2);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_int_equal(fixture->locks_found, 1);
+	assert_true(unlock_was_run(fixture));
+}
+
+static void
+test_no_locks(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pid = dead_pid();
+	restic_fake_plays(fixture, "list", NULL, NULL, 0);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_int_equal(fixture->locks_found, 0);
+	assert_false(unlock_was_run(fixture));
+}
+
+static void
+test_locks_of_others(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pids[] = {dead_pid(), dead_pid()};
+	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
+	play_lock(fixture, ID_A, "elsewhere", pids[0], 0); /* our pid on another machine */
+	play_lock(fixture, ID_B, NULL, pids[1], 0);	   /* our machine, somebody else's pid */
+	fixture_unlock(fixture, pids, 1);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_int_equal(fixture->locks_found, 0);
+	assert_false(unlock_was_run(fixture));
+}
+
+/* restic would send SIGHUP to whoever has the pid now. */
+static void
+test_a_pid_that_was_given_to_another_program(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t innocent = fork();
+	if (innocent == 0) {
+		execlp("sleep", "sleep", "1000", (char *)NULL);
+		_exit(127);
+	}
+	pid_t ours = dead_pid();
+	pid_t pids[] = {innocent, ours};
+
+	restic_fake_plays(fixture, "list", ID_A "\n", NULL, 0);
+	play_lock(fixture, ID_A, NULL, innocent, 0);
+	fixture_unlock(fixture, pids, 1);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_LOCKED);
+	assert_non_null(fixture->error.hint);
+	assert_int_equal(fixture->locks_found, 1);
+	assert_false(unlock_was_run(fixture));
+
+	/* The same with a lock that is not ours beside one that is. */
+	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
+	play_lock(fixture, ID_B, NULL, ours, 0);
+	fixture_unlock(fixture, &ours, 1);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_LOCKED);
+	assert_false(unlock_was_run(fixture));
+
+	/* After 30 minutes restic asks nobody. */
+	play_lock(fixture, ID_A, NULL, innocent, 32 * USEC_PER_MIN);
+	fixture_unlock(fixture, pids, 1);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_true(unlock_was_run(fixture));
+
+	kill(innocent, SIGKILL);
+	waitpid(innocent, NULL, 0);
+}
+
+static void
+test_a_lock_that_went_away_meanwhile(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pid = dead_pid();
+	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
+	restic_fake_plays(
+	    fixture, "cat-lock-" ID_A, NULL, "open /r/locks/aa: no such file or directory\n", 1);
+	play_lock(fixture, ID_B, NULL, pid, 0);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_true(unlock_was_run(fixture));
+}
+
+static void
+test_a_lock_that_cannot_be_understood(void **state)
+{
+	static const char *const locks[] = {
+	    "", "{}", "[]", "{\"hostname\":\"h\",\"pid\":4294967297,\"time\":\"x\"}"};
+	struct restic_fixture *fixture = *state;
+	pid_t pid = dead_pid();
+	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
+	play_lock(fixture, ID_B, NULL, pid, 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(locks); i++) {
+		restic_fake_plays(fixture, "cat-lock-" ID_A, locks[i], NULL, 0);
+		fixture_unlock(fixture, &pid, 1);
+		assert_fixture_code(fixture, ERROR_REPOSITORY_LOCKED);
+		assert_false(unlock_was_run(fixture));
+	}
+}
+
+static void
+test_failures_on_the_way(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pid = dead_pid();
+	restic_fake_plays(fixture, "list", NULL, "Fatal: wrong password or no key found\n", 12);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_PASSWORD);
+
+	restic_fake_plays(fixture, "list", ID_A "\n", NULL, 0);
+	restic_fake_plays(fixture, "cat-lock-" ID_A, NULL, "Fatal: connection refused\n", 1);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_UNREACHABLE);
+	assert_false(unlock_was_run(fixture));
+
+	play_lock(fixture, ID_A, NULL, pid, 0);
+	restic_fake_plays(fixture, "unlock", NULL, "Fatal: permission denied\n", 1);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_RIGHTS);
+	assert_int_equal(fixture->locks_found, 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    restic_fake_test(test_our_dead_process),
+	    restic_fake_test(test_no_locks),
+	    restic_fake_test(test_locks_of_others),
+	    restic_fake_test(test_a_pid_that_was_given_to_another_program),
+	    restic_fake_test(test_a_lock_that_went_away_meanwhile),
+	    restic_fake_test(test_a_lock_that_cannot_be_understood),
+	    restic_fake_test(test_failures_on_the_way),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
