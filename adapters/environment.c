@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define ENVIRONMENT_FILE_LIMIT ((size_t)1 << 20)
-#define DEFAULT_PATH	       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_PATH           "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const passed_on[] = {
     "HOME",
@@ -149,8 +149,7 @@ end_name(struct environment_parser *parser, struct error *error)
 	while (parser->name.length > 0 && is_blank(parser->name.string[parser->name.length - 1]))
 		parser->name.string[--parser->name.length] = '\0';
 	if (!name_is_valid(parser->name.string))
-		return refuse_line(
-		    parser, "does not set a variable: the part before \"=\" is no name", error);
+		return refuse_line(parser, "does not set a variable: the part before \"=\" is no name", error);
 	parser->place = PLACE_BEFORE_VALUE;
 	return 0;
 }
@@ -160,8 +159,8 @@ end_assignment(struct environment_parser *parser)
 {
 	if (parser->value.string != NULL)
 		parser->value.string[parser->kept] = '\0';
-	environment_set(&parser->environment, parser->name.string,
-	    parser->value.string == NULL ? "" : parser->value.string);
+	environment_set(
+	    &parser->environment, parser->name.string, parser->value.string == NULL ? "" : parser->value.string);
 	text_clear(&parser->name);
 	text_clear(&parser->value);
 	parser->kept = 0;

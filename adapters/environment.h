@@ -13,8 +13,8 @@ void environment_set(char ***environment, const char *name, const char *value);
 /* The value of a name, or NULL. */
 const char *environment_get(char *const *environment, const char *name);
 
-/* What every child gets of ours: PATH (a default if unset), HOME, LANG/LC_* , TZ, TMPDIR, SSL_CERT_FILE, SSL_CERT_DIR,
- * proxies, SSH_AUTH_SOCK; nothing else, and never a RESTIC_* or PG* left over from a shell. */
+/* What every child gets of ours: PATH (a default if unset), HOME, LANG/LC_* , TZ, TMPDIR, SSL_CERT_FILE,
+ * SSL_CERT_DIR, proxies, SSH_AUTH_SOCK; nothing else, and never a RESTIC_* or PG* left over from a shell. */
 char **environment_base(void);
 
 /* Parses `content` and adds its assignments. ERROR_SECRET with the line number (never the line's text: it may be a

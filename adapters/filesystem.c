@@ -34,13 +34,12 @@ source_error(struct error *error, const char *path)
 	int number = errno;
 	if (number == ENOENT || number == ENOTDIR) {
 		error_set(error, ERROR_SOURCE_MISSING, "%s does not exist", path);
-		return error_hint(error,
-		    "correct the path, or take it out of the manifest if the service has no such data");
+		return error_hint(
+		    error, "correct the path, or take it out of the manifest if the service has no such data");
 	}
 	error_set(error, ERROR_SOURCE_UNREADABLE, "%s cannot be read: %s", path, strerror(number));
 	if (number == EACCES || number == EPERM)
-		return error_hint(
-		    error, "run as root, or let this user read it; a FUSE mount needs allow_root");
+		return error_hint(error, "run as root, or let this user read it; a FUSE mount needs allow_root");
 	if (number == ENOTCONN || number == ESTALE)
 		return error_hint(error, "its mount is dead: unmount it (umount -l) and mount it again");
 	return error_hint(error, "look into the kernel's log: the disk or its mount has a problem");
@@ -50,8 +49,7 @@ static int
 refuse_link(struct error *error, const char *path)
 {
 	cleanup_free char *target = realpath(path, NULL);
-	error_set(
-	    error, ERROR_SOURCE_UNREADABLE, "%s is a symbolic link: only the link would be saved", path);
+	error_set(error, ERROR_SOURCE_UNREADABLE, "%s is a symbolic link: only the link would be saved", path);
 	if (target == NULL)
 		return error_hint(error, "the link leads nowhere: name the directory or file itself");
 	return error_hint(error, "name what it leads to: %s", target);
@@ -101,14 +99,13 @@ filesystem_free_bytes(const char *path, struct error *error)
 	while (statvfs(place, &status) != 0) {
 		char *slash = strrchr(place, '/');
 		if ((errno != ENOENT && errno != ENOTDIR) || slash == NULL || strcmp(place, "/") == 0)
-			return error_set(error, ERROR_SYSTEM, "cannot see how much room there is for %s: %s",
-			    path, strerror(errno));
+			return error_set(error, ERROR_SYSTEM, "cannot see how much room there is for %s: %s", path,
+			    strerror(errno));
 		/* "/a" has the parent "/". */
 		slash[slash == place ? 1 : 0] = '\0';
 	}
 	uint64_t bytes;
-	if (__builtin_mul_overflow((uint64_t)status.f_bfree, (uint64_t)status.f_frsize, &bytes) ||
-	    bytes > INT64_MAX)
+	if (__builtin_mul_overflow((uint64_t)status.f_bfree, (uint64_t)status.f_frsize, &bytes) || bytes > INT64_MAX)
 		return INT64_MAX;
 	return (int64_t)bytes;
 }
@@ -124,8 +121,7 @@ write_error(struct error *error, const char *directory)
 	if (code == ERROR_NO_SPACE)
 		return error_hint(error, "make room there, or choose another directory");
 	if (number == EROFS)
-		return error_hint(
-		    error, "it is on a read-only mount; in a unit of ours list it in ReadWritePaths=");
+		return error_hint(error, "it is on a read-only mount; in a unit of ours list it in ReadWritePaths=");
 	if (number == ENOENT)
 		return error_hint(error, "make the directory first");
 	return -1;

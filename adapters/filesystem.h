@@ -8,8 +8,8 @@
 #include "core/error.h"
 
 /* A declared source: must exist (a symbolic link is not followed: restic would store the link alone, so it is refused
- * with what it leads to as the hint), be a directory or a regular file, be readable by us. An empty directory is fine.
- * ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
+ * with what it leads to as the hint), be a directory or a regular file, be readable by us. An empty directory is
+ * fine. ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
 int filesystem_check_source(const char *path, struct error *error);
 
 /* Bytes free for root on the file system that holds the path (or its nearest existing parent). -1 with an error. */

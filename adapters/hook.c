@@ -56,10 +56,9 @@ judge(const struct hook_call *call, const struct child_exit *exit, struct error 
 		return error_set(error, ERROR_CANCELLED, "%s was stopped and %s", call->kind, words);
 	if (!exit->signalled && exit->number == 0)
 		return 0;
-	error_set(error, ERROR_HOOK_FAILED, "%s %s%s%s", call->kind, words,
-	    call->last_words != NULL ? ": " : "", call->last_words != NULL ? call->last_words : "");
-	return error_hint(
-	    error, "run the command by hand with /bin/sh -e -c; its output is kept with the job");
+	error_set(error, ERROR_HOOK_FAILED, "%s %s%s%s", call->kind, words, call->last_words != NULL ? ": " : "",
+	    call->last_words != NULL ? call->last_words : "");
+	return error_hint(error, "run the command by hand with /bin/sh -e -c; its output is kept with the job");
 }
 
 static void

@@ -12,20 +12,21 @@
 struct hook_call;
 
 struct hook_request {
-	const char *kind;     /* "preBackup" or "postBackup" */
-	const char *command;  /* shell text, run with `set -e` semantics as the earlier tool did: /bin/sh -e -c */
+	const char *kind;    /* "preBackup" or "postBackup" */
+	const char *command; /* shell text, run with `set -e` semantics as the earlier tool did: /bin/sh -e -c */
 	const char *service;
 	int64_t job;
-	child_spawned_fn *on_spawned;                      /* may be NULL */
-	void (*on_words)(void *context, const char *line); /* each line of stdout and stderr, printable; may be NULL */
+	child_spawned_fn *on_spawned; /* may be NULL */
+	void (*on_words)(
+	    void *context, const char *line); /* each line of stdout and stderr, printable; may be NULL */
 	void *context;
 };
 
-/* ERROR_HOOK_FAILED with the exit words and the last line of output when it does not exit 0; ERROR_CANCELLED when it was
- * stopped by hook_call_stop. */
+/* ERROR_HOOK_FAILED with the exit words and the last line of output when it does not exit 0; ERROR_CANCELLED when it
+ * was stopped by hook_call_stop. */
 typedef void hook_fn(void *context, const struct error *error);
-struct hook_call *hook_start(struct event_base *base, const struct hook_request *request, hook_fn *done,
-    struct error *error);
+struct hook_call *
+hook_start(struct event_base *base, const struct hook_request *request, hook_fn *done, struct error *error);
 
 void hook_call_stop(struct hook_call *call);    /* SIGTERM, SIGKILL after 10 s; the callback comes */
 void hook_call_abandon(struct hook_call *call); /* SIGKILL, no callback; accepts NULL */

@@ -11,7 +11,7 @@
  */
 #define STOP_GRACE (90 * USEC_PER_SEC)
 
-#define WORDS_LIMIT	 ((size_t)64 * 1024)
+#define WORDS_LIMIT      ((size_t)64 * 1024)
 #define WORDS_LINE_LIMIT ((size_t)8 * 1024)
 
 /* What the environment file says comes after our own variables and before what the settings decide. */
@@ -19,8 +19,7 @@ static int
 make_environment(const struct restic_settings *settings, char ***ret_environment, struct error *error)
 {
 	cleanup_strings char **from_file = NULL;
-	if (settings->environment_file != NULL &&
-	    environment_read(settings->environment_file, &from_file, error) < 0)
+	if (settings->environment_file != NULL && environment_read(settings->environment_file, &from_file, error) < 0)
 		return -1;
 	char **environment = environment_base();
 	for (size_t i = 0; from_file != NULL && from_file[i] != NULL; i++) {
@@ -122,8 +121,8 @@ process_ended(void *context, const struct child_exit *exit)
 	const char *words = call->words.string == NULL ? "" : call->words.string;
 
 	call->child = NULL;
-	restic_classify(exit->signalled ? -1 : exit->number, exit->signalled ? exit->number : 0,
-	    exit->stopped_by_us, words, &error);
+	restic_classify(exit->signalled ? -1 : exit->number, exit->signalled ? exit->number : 0, exit->stopped_by_us,
+	    words, &error);
 	call->operation->ended(call, exit, &error);
 	if (call->child == NULL)
 		restic_call_free(call);

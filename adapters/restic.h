@@ -21,8 +21,8 @@
 
 /* What every call needs. Strings are owned by whoever owns the struct and must outlive the call's start. */
 struct restic_settings {
-	char *program;          /* "restic" or a path */
-	char *repository_file;  /* holds the repository's location */
+	char *program;         /* "restic" or a path */
+	char *repository_file; /* holds the repository's location */
 	char *password_file;
 	char *environment_file; /* systemd EnvironmentFile syntax, or NULL */
 	char *cache_directory;  /* always set explicitly; restic 0.19 fails without one */
@@ -63,19 +63,19 @@ struct restic_call *restic_init_start(struct event_base *base, const struct rest
 /* ---- backup ---- */
 
 struct restic_progress {
-	double fraction;         /* 0..1; may move back while restic is still scanning; negative: not known */
+	double fraction; /* 0..1; may move back while restic is still scanning; negative: not known */
 	uint64_t bytes_done;
 	uint64_t bytes_total;
 	uint64_t files_done;
 	uint64_t files_total;
 	uint64_t errors;
-	int64_t seconds_left;    /* negative: not known */
+	int64_t seconds_left; /* negative: not known */
 };
 
 struct restic_backup_request {
-	char *const *paths;      /* absolute; passed NUL-separated on a private file, any bytes allowed */
-	char *const *excludes;   /* restic patterns, given with --exclude (no $ expansion) */
-	char *const *tags;       /* no commas */
+	char *const *paths;           /* absolute; passed NUL-separated on a private file, any bytes allowed */
+	char *const *excludes;        /* restic patterns, given with --exclude (no $ expansion) */
+	char *const *tags;            /* no commas */
 	child_spawned_fn *on_spawned; /* see core/child.h; may be NULL */
 	void (*on_progress)(void *context, const struct restic_progress *progress);
 	void (*on_words)(void *context, const char *line); /* restic's own words (stderr text), printable */
@@ -85,14 +85,14 @@ struct restic_backup_request {
 /* What a backup came to. The verdict is `error`: code NONE only if restic exited 0, gave a summary with a snapshot
  * id whose counters add up, at least one file or directory is in it, and nothing was skipped. */
 struct restic_backup_result {
-	struct error error;      /* SOURCE_PARTLY_UNREADABLE: there is a snapshot and `missing` lists what is not in it */
-	char *snapshot_id;       /* full where restic gives it (0.15+), else 8 digits; NULL: no snapshot was made */
-	uint64_t files;          /* total processed */
+	struct error error; /* SOURCE_PARTLY_UNREADABLE: there is a snapshot and `missing` lists what is not in it */
+	char *snapshot_id;  /* full where restic gives it (0.15+), else 8 digits; NULL: no snapshot was made */
+	uint64_t files;     /* total processed */
 	uint64_t bytes;
-	uint64_t bytes_added;    /* stored after compression where restic tells (0.17+), else before */
-	char **missing;          /* items restic could not read, printable, at most 100 */
-	uint64_t missing_count;  /* all of them */
-	int exit_code;           /* -1 when ended by a signal */
+	uint64_t bytes_added;   /* stored after compression where restic tells (0.17+), else before */
+	char **missing;         /* items restic could not read, printable, at most 100 */
+	uint64_t missing_count; /* all of them */
+	int exit_code;          /* -1 when ended by a signal */
 };
 typedef void restic_backup_fn(void *context, const struct restic_backup_result *result);
 
@@ -102,20 +102,20 @@ struct restic_call *restic_backup_start(struct event_base *base, const struct re
 /* ---- snapshots ---- */
 
 struct restic_snapshot {
-	char *id;                /* 64 hex digits */
+	char *id; /* 64 hex digits */
 	char *hostname;
 	char **paths;
 	char **tags;
-	int64_t time;            /* microseconds since the epoch */
-	bool has_summary;        /* 0.17+ */
+	int64_t time;     /* microseconds since the epoch */
+	bool has_summary; /* 0.17+ */
 	uint64_t files;
 	uint64_t bytes;
 	uint64_t bytes_added;
 };
 
 /* All strings printable. Sorted by time, oldest first. Valid during the callback only. */
-typedef void restic_snapshots_fn(void *context, const struct restic_snapshot *snapshots, size_t count,
-    const struct error *error);
+typedef void
+restic_snapshots_fn(void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error);
 
 /* All snapshots of the repository (one listing, filtered by the caller in memory), or with `tag` only those that
  * carry it. Takes no lock. */

@@ -11,13 +11,13 @@
 #include <string.h>
 
 #define PROGRESS_INTERVAL (250 * USEC_PER_MSEC)
-#define MISSING_LISTED	  100
+#define MISSING_LISTED    100
 
 /* Beyond this many unreadable items one that is reported twice counts twice. */
 #define MISSING_REMEMBERED 100000
 
 /* Plain words even with --json: before 0.19 they are all that tells. */
-#define WORDS_MISSING	   " does not exist, skipping"
+#define WORDS_MISSING      " does not exist, skipping"
 #define WORDS_INACCESSIBLE " cannot be accessed, skipping"
 
 /* What the run showed, judged when it is over. */
@@ -32,7 +32,7 @@ struct findings {
 };
 
 struct backup_call {
-	struct restic_call call;	      /* first: the call is freed through it */
+	struct restic_call call;              /* first: the call is freed through it */
 	struct restic_backup_request request; /* of its lists, only `paths` is kept: a copy */
 	char **paths;
 	restic_backup_fn *done;
@@ -173,8 +173,7 @@ static bool
 adds_up(const struct restic_summary *summary)
 {
 	uint64_t files;
-	return summary->readable &&
-	       !__builtin_add_overflow(summary->files_new, summary->files_changed, &files) &&
+	return summary->readable && !__builtin_add_overflow(summary->files_new, summary->files_changed, &files) &&
 	       !__builtin_add_overflow(files, summary->files_unmodified, &files) && files == summary->files;
 }
 
@@ -183,9 +182,8 @@ judge_sources(const struct findings *findings, struct error *error)
 {
 	if (findings->source_missing != NULL) {
 		error_set(error, ERROR_SOURCE_MISSING, "%s does not exist", findings->source_missing);
-		return error_hint(error,
-		    "check the path in the manifest, and whether the file system it is on is "
-		    "mounted");
+		return error_hint(error, "check the path in the manifest, and whether the file system it is on is "
+					 "mounted");
 	}
 	if (findings->source_unreadable != NULL) {
 		error_set(error, ERROR_SOURCE_UNREADABLE, "restic cannot read %s (restic: %s)",
@@ -201,8 +199,7 @@ judge_summary(const struct backup_call *backup, struct error *error)
 	const struct restic_summary *summary = &backup->findings.summary;
 	if (!summary->present || summary->dry_run || summary->snapshot_id == NULL) {
 		error_set(error, ERROR_RESTIC_FAILED, "restic ended without telling of a snapshot");
-		return error_hint(
-		    error, "read its own words, and look with `restic snapshots` whether there is one");
+		return error_hint(error, "read its own words, and look with `restic snapshots` whether there is one");
 	}
 	if (!adds_up(summary)) {
 		error_set(error, ERROR_SNAPSHOT_MISMATCH,
@@ -212,8 +209,7 @@ judge_summary(const struct backup_call *backup, struct error *error)
 	}
 	if (summary->files == 0 && summary->directories <= count_parents(backup->paths)) {
 		error_set(error, ERROR_SNAPSHOT_EMPTY, "nothing is in snapshot %s", summary->snapshot_id);
-		return error_hint(
-		    error, "check the paths, and whether an exclude pattern matches a path itself");
+		return error_hint(error, "check the paths, and whether an exclude pattern matches a path itself");
 	}
 	return 0;
 }
@@ -225,11 +221,9 @@ judge_items(const struct findings *findings, int exit_code, struct error *error)
 		return 0;
 	if (findings->missing_count == 0)
 		return -1; /* the words of the classifier are the best there are */
-	error_set(error, ERROR_SOURCE_PARTLY_UNREADABLE,
-	    "%llu files or directories could not be read (%s: %s)",
+	error_set(error, ERROR_SOURCE_PARTLY_UNREADABLE, "%llu files or directories could not be read (%s: %s)",
 	    (unsigned long long)findings->missing_count, findings->missing[0], findings->reason);
-	return error_hint(
-	    error, "look at the items it names; run the backup again if they only came and went");
+	return error_hint(error, "look at the items it names; run the backup again if they only came and went");
 }
 
 /* `error` comes with the classifier's verdict over exit code and words. */
@@ -314,12 +308,11 @@ check_request(const struct restic_backup_request *request, struct error *error)
 		return error_set(error, ERROR_USAGE, "there is no path to back up");
 	for (size_t i = 0; request->paths[i] != NULL; i++)
 		if (request->paths[i][0] != '/')
-			return error_set(
-			    error, ERROR_USAGE, "the path %s is not absolute", request->paths[i]);
+			return error_set(error, ERROR_USAGE, "the path %s is not absolute", request->paths[i]);
 	for (size_t i = 0; request->tags != NULL && request->tags[i] != NULL; i++)
 		if (strchr(request->tags[i], ',') != NULL)
-			return error_set(error, ERROR_USAGE,
-			    "the tag %s has a comma, which restic splits it at", request->tags[i]);
+			return error_set(error, ERROR_USAGE, "the tag %s has a comma, which restic splits it at",
+			    request->tags[i]);
 	return 0;
 }
 
@@ -356,8 +349,7 @@ restic_backup_start(struct event_base *base, const struct restic_settings *setti
 {
 	if (check_request(request, error) < 0)
 		return NULL;
-	struct backup_call *backup =
-	    restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
+	struct backup_call *backup = restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
 	if (backup == NULL)
 		return NULL;
 	backup->request = *request;

@@ -28,8 +28,7 @@ cleanup_json_function(json_t **value)
 
 struct restic_operation {
 	size_t line_limit; /* as in child_spec */
-	void (*take_stdout)(
-	    struct restic_call *call, const char *line, size_t length, bool cut); /* or NULL */
+	void (*take_stdout)(struct restic_call *call, const char *line, size_t length, bool cut); /* or NULL */
 
 	/* NULL: the words go to the classifier. Else the operation passes on those that should with
 	 * restic_call_keep_words. */
@@ -60,9 +59,9 @@ struct restic_call {
 
 /* What one process is started with, beyond what the settings say. */
 struct restic_step {
-	const char *name;	      /* for log lines */
+	const char *name;             /* for log lines */
 	const char *const *arguments; /* after the program's name */
-	const char *input;	      /* stdin, or NULL */
+	const char *input;            /* stdin, or NULL */
 	size_t input_length;
 	child_spawned_fn *on_spawned; /* its context is the call */
 };
@@ -77,8 +76,7 @@ void restic_call_free(struct restic_call *call); /* one that has no process */
 int restic_call_run(struct restic_call *call, const struct restic_step *step, struct error *error);
 
 /* The same for the first one: frees the call and returns NULL if that fails. */
-struct restic_call *
-restic_call_begin(struct restic_call *call, const struct restic_step *step, struct error *error);
+struct restic_call *restic_call_begin(struct restic_call *call, const struct restic_step *step, struct error *error);
 
 /* Adds a line of stderr to what the classifier will see. Of a flood, the end is kept: the reason comes last.
  */
@@ -90,13 +88,12 @@ void restic_call_keep_words(struct restic_call *call, const char *line, size_t l
 struct restic_summary {
 	bool present;
 	bool dry_run;
-	bool readable;	   /* all counters are whole numbers that can be */
+	bool readable;     /* all counters are whole numbers that can be */
 	char *snapshot_id; /* NULL if there is none that looks like one */
 	uint64_t files_new;
 	uint64_t files_changed;
 	uint64_t files_unmodified;
-	uint64_t
-	    directories; /* new, changed and unmodified; the parents of what was asked for count as well */
+	uint64_t directories; /* new, changed and unmodified; the parents of what was asked for count as well */
 	uint64_t files;
 	uint64_t bytes;
 	uint64_t bytes_added;

@@ -64,8 +64,7 @@ restic_output_progress(const json_t *object, struct restic_progress *ret_progres
 	    .files_done = count_or_zero(object, "files_done"),
 	    .files_total = count_or_zero(object, "total_files"),
 	    .errors = count_or_zero(object, "error_count"),
-	    .seconds_left =
-		json_is_integer(left) && json_integer_value(left) >= 0 ? json_integer_value(left) : -1,
+	    .seconds_left = json_is_integer(left) && json_integer_value(left) >= 0 ? json_integer_value(left) : -1,
 	};
 	progress.fraction = progress_fraction(object, progress.bytes_total);
 	*ret_progress = progress;
@@ -110,8 +109,7 @@ restic_output_summary(const json_t *object, struct restic_summary *ret_summary)
 	    .snapshot_id = read_snapshot_id(object),
 	};
 	/* 0.14 does not tell what compression made of it. */
-	const char *added =
-	    json_object_get(object, "data_added_packed") != NULL ? "data_added_packed" : "data_added";
+	const char *added = json_object_get(object, "data_added_packed") != NULL ? "data_added_packed" : "data_added";
 	summary.readable = restic_output_count(object, "files_new", &summary.files_new) &&
 			   restic_output_count(object, "files_changed", &summary.files_changed) &&
 			   restic_output_count(object, "files_unmodified", &summary.files_unmodified) &&
@@ -183,7 +181,6 @@ restic_output_words(const char *line, size_t length)
 	const char *newline = memchr(line, '\n', length);
 	if (newline != NULL)
 		length = (size_t)(newline - line);
-	cleanup_free char *printable =
-	    text_printable_bytes(line, length > WORDS_LENGTH ? WORDS_LENGTH : length);
+	cleanup_free char *printable = text_printable_bytes(line, length > WORDS_LENGTH ? WORDS_LENGTH : length);
 	return restic_mask(printable);
 }

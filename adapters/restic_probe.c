@@ -38,8 +38,7 @@ report_config(struct probe_call *probe, struct error *error)
 	cleanup_json json_t *config = restic_output_object(probe->config.string, probe->config.length);
 	const char *id = json_string_value(json_object_get(config, "id"));
 	if (id == NULL || !restic_is_id(id, 64)) {
-		error_set(
-		    error, ERROR_RESTIC_FAILED, "restic exited with 0 but did not show the repository's id");
+		error_set(error, ERROR_RESTIC_FAILED, "restic exited with 0 but did not show the repository's id");
 		error_hint(error, "look at what `restic cat config` says");
 		probe->done(probe->context, NULL, error);
 		return;
@@ -80,8 +79,8 @@ static const struct restic_operation probe_operation = {
 };
 
 static struct restic_call *
-probe_begin(struct event_base *base, const struct restic_settings *settings, bool making,
-    restic_probe_fn *done, void *context, struct error *error)
+probe_begin(struct event_base *base, const struct restic_settings *settings, bool making, restic_probe_fn *done,
+    void *context, struct error *error)
 {
 	struct probe_call *probe = restic_call_new(sizeof(*probe), &probe_operation, base, settings, error);
 	if (probe == NULL)

@@ -153,10 +153,8 @@ check_location(const char *path, struct error *error)
 		return error_hint(error, "it must hold the repository's location and nothing else");
 	}
 	if (!location_is_absolute(location)) {
-		error_set(
-		    error, ERROR_SECRET, "%s names neither an absolute path nor a backend of restic", path);
-		return error_hint(
-		    error, "write /path, or rest:..., s3:..., b2:..., sftp:... as for `restic -r`");
+		error_set(error, ERROR_SECRET, "%s names neither an absolute path nor a backend of restic", path);
+		return error_hint(error, "write /path, or rest:..., s3:..., b2:..., sftp:... as for `restic -r`");
 	}
 	/* Without a password in it the location is no secret, and may be read by others. */
 	cleanup_free char *masked = restic_mask(location);

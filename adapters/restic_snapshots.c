@@ -63,8 +63,7 @@ read_summary(const json_t *object, struct restic_snapshot *snapshot)
 	if (summary == NULL)
 		return true;
 	snapshot->has_summary = true;
-	return json_is_object(summary) &&
-	       restic_output_count(summary, "total_files_processed", &snapshot->files) &&
+	return json_is_object(summary) && restic_output_count(summary, "total_files_processed", &snapshot->files) &&
 	       restic_output_count(summary, "total_bytes_processed", &snapshot->bytes) &&
 	       restic_output_count(summary, "data_added_packed", &snapshot->bytes_added);
 }

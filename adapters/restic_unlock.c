@@ -32,7 +32,7 @@ struct unlock_call {
 	char **locks; /* ids */
 	size_t next;  /* the one that is read next */
 	struct text lock;
-	size_t found;	/* of ours */
+	size_t found;   /* of ours */
 	char *obstacle; /* why `unlock` must not run; or NULL */
 };
 
@@ -104,9 +104,9 @@ judge_lock(struct unlock_call *unlock, const struct lock *lock)
 		    unlock, xasprintf("process %ld belongs to another user, so restic would take it for dead",
 				(long)lock->pid));
 	else if (!pid_is_restic(lock->pid))
-		note_obstacle(unlock,
-		    xasprintf("process %ld is another program by now, and restic would send it SIGHUP",
-			(long)lock->pid));
+		note_obstacle(
+		    unlock, xasprintf("process %ld is another program by now, and restic would send it SIGHUP",
+				(long)lock->pid));
 	else if (ours)
 		note_obstacle(unlock, xasprintf("process %ld is a restic that runs", (long)lock->pid));
 }
@@ -170,11 +170,10 @@ decide(struct unlock_call *unlock, struct error *error)
 		return 0;
 	if (unlock->obstacle == NULL)
 		return run_remove(unlock, error);
-	error_set(error, ERROR_REPOSITORY_LOCKED, "a lock of our own dead process stays for now: %s",
-	    unlock->obstacle);
-	return error_hint(error,
-	    "nothing to do: once it is 30 minutes old it can be removed without touching that "
-	    "process");
+	error_set(
+	    error, ERROR_REPOSITORY_LOCKED, "a lock of our own dead process stays for now: %s", unlock->obstacle);
+	return error_hint(error, "nothing to do: once it is 30 minutes old it can be removed without touching that "
+				 "process");
 }
 
 static void
@@ -204,9 +203,8 @@ advance(struct unlock_call *unlock, struct error *error)
 static bool
 lock_is_gone(const struct error *error)
 {
-	return error->code == ERROR_RESTIC_FAILED &&
-	       (strstr(error->message, "no such file or directory") != NULL ||
-		   strstr(error->message, "does not exist") != NULL);
+	return error->code == ERROR_RESTIC_FAILED && (strstr(error->message, "no such file or directory") != NULL ||
+							 strstr(error->message, "does not exist") != NULL);
 }
 
 static void
@@ -256,8 +254,7 @@ struct restic_call *
 restic_unlock_own_start(struct event_base *base, const struct restic_settings *settings, const pid_t *pids,
     size_t count, restic_unlock_fn *done, void *context, struct error *error)
 {
-	struct unlock_call *unlock =
-	    restic_call_new(sizeof(*unlock), &unlock_operation, base, settings, error);
+	struct unlock_call *unlock = restic_call_new(sizeof(*unlock), &unlock_operation, base, settings, error);
 	if (unlock == NULL)
 		return NULL;
 	unlock->done = done;

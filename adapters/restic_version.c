@@ -15,7 +15,7 @@ static const char hint[] = "install restic 0.14 or newer, or set the path of the
 static struct known_version {
 	char *program;
 	char *version;
-} * known;
+} *known;
 static size_t known_count;
 
 int
@@ -94,23 +94,21 @@ run_version(struct version_question *question, const char *program, struct error
 static char *
 read_version(const char *answer)
 {
-	if (!text_starts_with(answer, "restic "))
+	char version[32];
+	if (sscanf(answer, "restic %31[0-9.]", version) != 1)
 		return NULL;
-	const char *version = answer + strlen("restic ");
-	size_t length = strspn(version, "0123456789.");
-	cleanup_free char *copy = xstrndup(version, length);
 	int major, minor;
 	char after;
-	if (sscanf(copy, "%5d.%5d%c", &major, &minor, &after) < 2)
+	if (sscanf(version, "%5d.%5d%c", &major, &minor, &after) < 2)
 		return NULL;
-	return take_pointer(copy);
+	return xstrdup(version);
 }
 
 static int
 unsupported(struct error *error, const char *program, const char *answer)
 {
-	error_set(error, ERROR_RESTIC_UNSUPPORTED, "%s is no restic we can work with: it answers \"%.100s\"",
-	    program, answer);
+	error_set(error, ERROR_RESTIC_UNSUPPORTED, "%s is no restic we can work with: it answers \"%.100s\"", program,
+	    answer);
 	return error_hint(error, "%s", hint);
 }
 

@@ -12,8 +12,8 @@
 struct sqlite_call {
 	struct child *child;
 	char *path;
-	char *answer;	 /* the first line of stdout */
-	bool more;	 /* there was a second one */
+	char *answer;    /* the first line of stdout */
+	bool more;       /* there was a second one */
 	char *complaint; /* the last line of stderr */
 	child_spawned_fn *on_spawned;
 	sqlite_fn *done;
@@ -69,9 +69,8 @@ read_answer(json_t *object, struct sqlite_result *result)
 	const char *word, *message = NULL, *hint = NULL, *journal_mode = NULL;
 	json_int_t bytes;
 	int wal_folded;
-	if (json_unpack(object, "{s:s, s?:s?, s?:s?, s?:s?, s:I, s:b}", "code", &word, "message", &message,
-		"hint", &hint, "journal_mode", &journal_mode, "bytes", &bytes, "wal_folded",
-		&wal_folded) != 0 ||
+	if (json_unpack(object, "{s:s, s?:s, s?:s, s?:s, s:I, s:b}", "code", &word, "message", &message, "hint",
+		&hint, "journal_mode", &journal_mode, "bytes", &bytes, "wal_folded", &wal_folded) != 0 ||
 	    bytes < 0)
 		return answer_misunderstood(&result->error);
 	enum error_code code = error_code_from_word(word);
@@ -108,10 +107,12 @@ helper_ended(void *context, const struct child_exit *exit)
 	struct sqlite_call *call = context;
 	struct sqlite_result result = {.bytes = 0};
 	if (judge(call, exit, &result) != 0) {
+		free(result.journal_mode);
+		error_clear(&result.error);
+		result = (struct sqlite_result){.bytes = 0};
 		cleanup_free char *words = child_exit_words(exit);
-		error_set(&result.error, ERROR_SYSTEM, "the process that handles the database %s %s%s%s",
-		    call->path, words, call->complaint != NULL ? ": " : "",
-		    call->complaint != NULL ? call->complaint : "");
+		error_set(&result.error, ERROR_SYSTEM, "the process that handles the database %s %s%s%s", call->path,
+		    words, call->complaint != NULL ? ": " : "", call->complaint != NULL ? call->complaint : "");
 	}
 	call->done(call->context, &result);
 	error_clear(&result.error);
@@ -164,8 +165,8 @@ sqlite_fold_start(struct event_base *base, const char *helper, const char *path,
 }
 
 struct sqlite_call *
-sqlite_prove_start(struct event_base *base, const char *helper, const char *path, sqlite_fn *done,
-    void *context, struct error *error)
+sqlite_prove_start(struct event_base *base, const char *helper, const char *path, sqlite_fn *done, void *context,
+    struct error *error)
 {
 	return call_start(base, helper, "prove", path, NULL, done, context, error);
 }

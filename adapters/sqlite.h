@@ -1,6 +1,6 @@
 /* Other people's SQLite databases. All work on them happens in a child process that becomes the file's owner first:
- * POSIX locks die when any descriptor of the file is closed in a process, and a side file owned by root would lock the
- * service out. The child is this program again with the hidden command `sqlite-helper` (sqlite_helper_main).
+ * POSIX locks die when any descriptor of the file is closed in a process, and a side file owned by root would lock
+ * the service out. The child is this program again with the hidden command `sqlite-helper` (sqlite_helper_main).
  *
  * Each start function returns NULL with an error when the child could not be started; otherwise the callback comes
  * exactly once from the loop, unless sqlite_call_abandon is called. */
@@ -18,9 +18,9 @@ struct sqlite_call;
 
 struct sqlite_result {
 	struct error error;
-	char *journal_mode;  /* "wal", "delete", ...; NULL when not learned */
-	uint64_t bytes;      /* size of the main file */
-	bool wal_folded;     /* a WAL with frames was folded into the main file */
+	char *journal_mode; /* "wal", "delete", ...; NULL when not learned */
+	uint64_t bytes;     /* size of the main file */
+	bool wal_folded;    /* a WAL with frames was folded into the main file */
 };
 typedef void sqlite_fn(void *context, const struct sqlite_result *result);
 
@@ -39,10 +39,12 @@ char *sqlite_holders(const char *path);
 struct sqlite_call *sqlite_fold_start(struct event_base *base, const char *helper, const char *path,
     child_spawned_fn *on_spawned, sqlite_fn *done, void *context, struct error *error);
 
-/* PRAGMA quick_check in a read transaction, as the file's owner. Good on a stopped database beside the upload and on a
- * live one. ERROR_DATABASE_DAMAGED with SQLite's first finding. */
-struct sqlite_call *sqlite_prove_start(struct event_base *base, const char *helper, const char *path,
-    sqlite_fn *done, void *context, struct error *error);
+/* PRAGMA quick_check in a read transaction, as the file's owner. Good on a stopped database beside the upload
+ * (nothing is made beside the file then) and on a live one; a live writer without a WAL waits meanwhile, so prefer
+ * its copy. ERROR_DATABASE_DAMAGED with SQLite's first finding, ERROR_DATABASE_HELD when it could not be read for a
+ * lock. */
+struct sqlite_call *sqlite_prove_start(struct event_base *base, const char *helper, const char *path, sqlite_fn *done,
+    void *context, struct error *error);
 
 /* Kills the child and forgets the call; no callback comes. Accepts NULL. */
 void sqlite_call_abandon(struct sqlite_call *call);

@@ -17,8 +17,7 @@ sqlite_connection_close(sqlite3 **database)
 }
 
 int
-sqlite_connection_open(
-    const char *name, int flags, const char *path, sqlite3 **ret_database, struct error *error)
+sqlite_connection_open(const char *name, int flags, const char *path, sqlite3 **ret_database, struct error *error)
 {
 	cleanup_sqlite sqlite3 *database = NULL;
 	int code = sqlite3_open_v2(name, &database, flags | SQLITE_CONNECTION_FLAGS, NULL);
@@ -48,8 +47,7 @@ row_words(sqlite3_stmt *statement)
 }
 
 int
-sqlite_connection_ask(
-    sqlite3 *database, const char *sql, const char *path, char **ret_row, struct error *error)
+sqlite_connection_ask(sqlite3 *database, const char *sql, const char *path, char **ret_row, struct error *error)
 {
 	sqlite3_stmt *statement = NULL;
 	int code = sqlite3_prepare_v2(database, sql, -1, &statement, NULL);
@@ -85,10 +83,8 @@ io_error(sqlite3 *database, const char *path, const char *words, struct error *e
 	if (number == ENOSPC || number == EDQUOT)
 		return error_set(error, ERROR_NO_SPACE, "no space left for the database %s", path);
 	if (number != EIO)
-		return error_set(
-		    error, ERROR_SYSTEM, "the database %s: %s (%s)", path, words, strerror(number));
-	error_set(
-	    error, ERROR_DATABASE_DAMAGED, "the database %s cannot be read from its disk: %s", path, words);
+		return error_set(error, ERROR_SYSTEM, "the database %s: %s (%s)", path, words, strerror(number));
+	error_set(error, ERROR_DATABASE_DAMAGED, "the database %s cannot be read from its disk: %s", path, words);
 	return error_hint(error, "look into the kernel's log: the disk may be dying");
 }
 
@@ -100,25 +96,22 @@ sqlite_connection_error(sqlite3 *database, int code, const char *path, struct er
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 	case SQLITE_PROTOCOL:
-		error_set(error, ERROR_DATABASE_HELD, "the database %s is held by another process: %s", path,
-		    words);
+		error_set(error, ERROR_DATABASE_HELD, "the database %s is held by another process: %s", path, words);
 		return error_hint(error, "stop what has it open (fuser -v %s)", path);
 	case SQLITE_CORRUPT:
 		error_set(error, ERROR_DATABASE_DAMAGED, "the database %s is damaged: %s", path, words);
 		return error_hint(error, "restore it from a snapshot, or try sqlite3's .recover on a copy");
 	case SQLITE_NOTADB:
-		error_set(
-		    error, ERROR_DATABASE_UNSUPPORTED, "%s is no SQLite database, or an encrypted one", path);
+		error_set(error, ERROR_DATABASE_UNSUPPORTED, "%s is no SQLite database, or an encrypted one", path);
 		return error_hint(error, "list its directory under files instead");
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_CANTOPEN:
 	case SQLITE_AUTH:
-		error_set(error, ERROR_PERMISSION, "its owner cannot open the database %s for writing: %s",
-		    path, words);
-		return error_hint(error,
-		    "compare owner and mode of the file, its -wal, -shm and -journal, and its "
-		    "directory (ls -la): the service has the same trouble");
+		error_set(
+		    error, ERROR_PERMISSION, "its owner cannot open the database %s for writing: %s", path, words);
+		return error_hint(error, "compare owner and mode of the file, its -wal, -shm and -journal, and its "
+					 "directory (ls -la): the service has the same trouble");
 	case SQLITE_FULL:
 		return error_set(error, ERROR_NO_SPACE, "no space left for the database %s", path);
 	case SQLITE_IOERR:
@@ -128,7 +121,6 @@ sqlite_connection_error(sqlite3 *database, int code, const char *path, struct er
 	default:
 		error_set(error, ERROR_DATABASE_UNSUPPORTED, "SQLite %s cannot handle the database %s: %s",
 		    sqlite3_libversion(), path, words);
-		return error_hint(
-		    error, "it may need a newer SQLite; or list its directory under files instead");
+		return error_hint(error, "it may need a newer SQLite; or list its directory under files instead");
 	}
 }

@@ -23,8 +23,8 @@ check_checkpoint(const char *row, const char *path, struct error *error)
 	/* "busy, frames in the WAL, frames folded in": 0,-1,-1 is the answer of a database without a WAL. */
 	if (strcmp(row, "0,0,0") == 0 || strcmp(row, "0,-1,-1") == 0)
 		return 0;
-	error_set(error, ERROR_DATABASE_HELD, "the WAL of %s could not be folded in whole (SQLite says %s)",
-	    path, row);
+	error_set(
+	    error, ERROR_DATABASE_HELD, "the WAL of %s could not be folded in whole (SQLite says %s)", path, row);
 	return error_hint(error, "stop what has it open (fuser -v %s)", path);
 }
 
@@ -75,9 +75,8 @@ check_side_file(const char *path, const char *suffix, uid_t owner, struct error 
 	struct stat status;
 	if (lstat(side, &status) != 0 || status.st_uid == owner)
 		return 0;
-	error_set(error, ERROR_PERMISSION,
-	    "%s belongs to uid %u, its database to uid %u: the service cannot use it", side, status.st_uid,
-	    owner);
+	error_set(error, ERROR_PERMISSION, "%s belongs to uid %u, its database to uid %u: the service cannot use it",
+	    side, status.st_uid, owner);
 	return error_hint(error, "chown --reference=%s %s", path, side);
 }
 
@@ -90,8 +89,7 @@ check_alone(const char *path, const struct sqlite_look *look, struct error *erro
 			return -1;
 	if (!look->wal_frames && !look->hot_journal)
 		return 0;
-	error_set(
-	    error, ERROR_DATABASE_HELD, "the database %s was opened again while its WAL was folded in", path);
+	error_set(error, ERROR_DATABASE_HELD, "the database %s was opened again while its WAL was folded in", path);
 	return error_hint(error, "find out what started it (fuser -v %s)", path);
 }
 

@@ -22,10 +22,9 @@ resolve_directory(const char *path, char **ret_path, struct error *error)
 	cleanup_free char *directory = realpath(given, NULL);
 	if (directory == NULL) {
 		enum error_code code = errno == ENOENT || errno == ENOTDIR ? ERROR_DATABASE_MISSING
-				       : errno == EACCES		   ? ERROR_PERMISSION
+				       : errno == EACCES                   ? ERROR_PERMISSION
 									   : ERROR_SYSTEM;
-		return error_set(
-		    error, code, "there is no database %s: its directory: %s", path, strerror(errno));
+		return error_set(error, code, "there is no database %s: its directory: %s", path, strerror(errno));
 	}
 	*ret_path = xasprintf("%s%s", strcmp(directory, "/") == 0 ? "" : directory, slash);
 	return 0;
@@ -64,17 +63,15 @@ work(const char *verb, const char *path, struct sqlite_result *result, struct er
 		return refuse_held(path, holders, error);
 	if (sqlite_become_owner(real, error) != 0 || die_with(parent, error) != 0)
 		return -1;
-	return folding ? sqlite_fold(real, result, error)
-		       : sqlite_prove(real, holders != NULL, result, error);
+	return folding ? sqlite_fold(real, result, error) : sqlite_prove(real, holders != NULL, result, error);
 }
 
 static int
 answer(const struct sqlite_result *result)
 {
-	json_t *object = json_pack("{s:s, s:s?, s:s?, s:s?, s:I, s:b}", "code",
-	    error_code_word(result->error.code), "message", result->error.message, "hint", result->error.hint,
-	    "journal_mode", result->journal_mode, "bytes", (json_int_t)result->bytes, "wal_folded",
-	    (int)result->wal_folded);
+	json_t *object = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:b}", "code", error_code_word(result->error.code),
+	    "message", result->error.message, "hint", result->error.hint, "journal_mode", result->journal_mode,
+	    "bytes", (json_int_t)result->bytes, "wal_folded", (int)result->wal_folded);
 	int code = object == NULL ? -1 : json_dumpf(object, stdout, JSON_COMPACT);
 	json_decref(object);
 	if (code != 0 || putchar('\n') == EOF || fflush(stdout) != 0)

@@ -43,8 +43,7 @@ static bool
 is_searched(const struct search *search, const struct file_id *id)
 {
 	for (size_t i = 0; i < search->file_count; i++)
-		if (search->files[i].inode == id->inode &&
-		    search->files[i].device_major == id->device_major &&
+		if (search->files[i].inode == id->inode && search->files[i].device_major == id->device_major &&
 		    search->files[i].device_minor == id->device_minor)
 			return true;
 	return false;

@@ -19,7 +19,7 @@
 
 /* A writer without a rollback journal changes page 1 before it lets the file grow: what it left is looked at
  * again. */
-#define GROWTH_ATTEMPTS	 6
+#define GROWTH_ATTEMPTS  6
 #define GROWTH_WAIT_NSEC 3000000
 
 const char *const sqlite_side_suffixes[SQLITE_SIDE_COUNT] = {"-wal", "-shm", "-journal"};
@@ -51,8 +51,7 @@ look_error(struct error *error, const char *path)
 	int number = errno;
 	if (number == ENOENT || number == ENOTDIR) {
 		error_set(error, ERROR_DATABASE_MISSING, "there is no database %s", path);
-		return error_hint(
-		    error, "correct the path, or start the service once so that it makes its database");
+		return error_hint(error, "correct the path, or start the service once so that it makes its database");
 	}
 	enum error_code code = number == EACCES || number == EPERM ? ERROR_PERMISSION : ERROR_SYSTEM;
 	return error_set(error, code, "cannot look at the database %s: %s", path, strerror(number));
@@ -78,8 +77,7 @@ check_kind(const char *path, const struct stat *status, struct error *error)
 		error_set(error, ERROR_DATABASE_UNSUPPORTED,
 		    "the database %s has %lu names (hard links): its WAL may stand beside another one", path,
 		    (unsigned long)status->st_nlink);
-		return error_hint(
-		    error, "remove the other names (find -samefile %s), or make them copies", path);
+		return error_hint(error, "remove the other names (find -samefile %s), or make them copies", path);
 	}
 	return 0;
 }
@@ -87,9 +85,9 @@ check_kind(const char *path, const struct stat *status, struct error *error)
 static bool
 is_shared_between_hosts(int descriptor)
 {
-	static const unsigned long magics[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
-	    SMB2_SUPER_MAGIC, CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC, AFS_FS_MAGIC, CODA_SUPER_MAGIC,
-	    OCFS2_SUPER_MAGIC, LUSTRE_MAGIC, GFS2_MAGIC};
+	static const unsigned long magics[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+	    CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC, AFS_FS_MAGIC, CODA_SUPER_MAGIC, OCFS2_SUPER_MAGIC, LUSTRE_MAGIC,
+	    GFS2_MAGIC};
 	struct statfs status;
 	if (fstatfs(descriptor, &status) != 0)
 		return false;
@@ -108,14 +106,12 @@ check_file_system(const char *path, int descriptor, struct error *error)
 	if ((status.f_flag & ST_RDONLY) != 0) {
 		error_set(error, ERROR_DATABASE_UNSUPPORTED,
 		    "the database %s is on a read-only mount: its WAL cannot be folded in", path);
-		return error_hint(
-		    error, "mount it writable; in a unit of ours also list it in ReadWritePaths=");
+		return error_hint(error, "mount it writable; in a unit of ours also list it in ReadWritePaths=");
 	}
 	if (is_shared_between_hosts(descriptor)) {
 		error_set(error, ERROR_DATABASE_UNSUPPORTED,
 		    "the database %s is on a network file system: another host may have it open", path);
-		return error_hint(
-		    error, "back it up on the host that has the disk, or move it to a local disk");
+		return error_hint(error, "back it up on the host that has the disk, or move it to a local disk");
 	}
 	return 0;
 }
@@ -143,9 +139,8 @@ check_magic(const char *path, const struct header *header, struct error *error)
 		    error, "restore it from a snapshot; keep the damaged file for the service's makers");
 	}
 	error_set(error, ERROR_DATABASE_UNSUPPORTED, "%s is no SQLite database, or an encrypted one", path);
-	return error_hint(error,
-	    "take it out of the databases and list its directory under files: it is then copied "
-	    "as it is while the service is stopped");
+	return error_hint(error, "take it out of the databases and list its directory under files: it is then copied "
+				 "as it is while the service is stopped");
 }
 
 static int
@@ -163,8 +158,8 @@ check_header(const char *path, const struct header *header, uint32_t *ret_page_s
 	if (page_size == 1)
 		page_size = 65536;
 	if (page_size < 512 || (page_size & (page_size - 1)) != 0)
-		return error_set(error, ERROR_DATABASE_DAMAGED, "the database %s claims pages of %u bytes",
-		    path, page_size);
+		return error_set(
+		    error, ERROR_DATABASE_DAMAGED, "the database %s claims pages of %u bytes", path, page_size);
 	*ret_page_size = page_size;
 	return 0;
 }
@@ -221,8 +216,7 @@ look_once(const char *path, struct sqlite_look *look, uint64_t *ret_lacking, str
 	if (count < 0 || fstat(descriptor, &status) != 0)
 		return look_error(error, path);
 	if (!S_ISREG(status.st_mode))
-		return error_set(
-		    error, ERROR_DATABASE_UNSUPPORTED, "%s was replaced while it was looked at", path);
+		return error_set(error, ERROR_DATABASE_UNSUPPORTED, "%s was replaced while it was looked at", path);
 	header.length = (size_t)count;
 	*look = (struct sqlite_look){
 	    .owner = status.st_uid,
@@ -262,10 +256,10 @@ sqlite_look(const char *path, struct sqlite_look *ret_look, struct error *error)
 		}
 		nanosleep(&(struct timespec){.tv_nsec = GROWTH_WAIT_NSEC}, NULL);
 	}
-	error_set(error, ERROR_DATABASE_DAMAGED, "the database %s is cut off: %llu bytes of %llu are missing",
-	    path, (unsigned long long)lacking, (unsigned long long)(look.bytes + lacking));
-	return error_hint(
-	    error, "restore it from a snapshot; keep the damaged file for the service's makers");
+	unsigned long long missing = lacking, whole = look.bytes;
+	error_set(error, ERROR_DATABASE_DAMAGED, "the database %s is cut off: %llu bytes of %llu are missing", path,
+	    missing, whole + missing);
+	return error_hint(error, "restore it from a snapshot; keep the damaged file for the service's makers");
 }
 
 int

@@ -25,8 +25,8 @@ struct sqlite_look {
 	gid_t group;
 	uint64_t bytes;
 	const char *journal_mode; /* what the header says: "wal" or "delete" */
-	bool wal_frames;  /* the -wal is longer than its header; the frames may have been folded in already */
-	bool hot_journal; /* the -journal has a header: an unfinished transaction, or one going on now */
+	bool wal_frames;          /* the -wal is longer than its header; the frames may have been folded in already */
+	bool hot_journal;         /* the -journal has a header: an unfinished transaction, or one going on now */
 };
 
 /* See sqlite_inspect. With frames in the WAL or a hot journal the header proves nothing about the size and is
@@ -44,15 +44,14 @@ int sqlite_become_owner(const char *path, struct error *error);
 
 /* Opens a database of somebody else: nothing in its schema is trusted, nothing is mapped into memory. `name`
  * is a path, or a URI with SQLITE_OPEN_URI in `flags`. The path in `path` is for the error message. */
-int sqlite_connection_open(
-    const char *name, int flags, const char *path, sqlite3 **ret_database, struct error *error);
+int
+sqlite_connection_open(const char *name, int flags, const char *path, sqlite3 **ret_database, struct error *error);
 void sqlite_connection_close(sqlite3 **database); /* for errors: what close says is not asked */
 #define cleanup_sqlite __attribute__((cleanup(sqlite_connection_close)))
 
 /* Runs one statement to its first row and gives the columns of that row joined by commas ("0,0,0"), "" if
  * there was none. The caller owns *ret_row; it may be NULL. */
-int sqlite_connection_ask(
-    sqlite3 *database, const char *sql, const char *path, char **ret_row, struct error *error);
+int sqlite_connection_ask(sqlite3 *database, const char *sql, const char *path, char **ret_row, struct error *error);
 
 /* The error record for what `code` (of the connection, or SQLite's own) says about the database at `path`. */
 int sqlite_connection_error(sqlite3 *database, int code, const char *path, struct error *error);

@@ -14,20 +14,18 @@
 
 #define FIRST_GROUP_ROOM 64
 
-/* The file's own group (a group-shared database needs it) and those the owner is a member of. */
+/* Those the owner is a member of; the file's own group (a group-shared database needs it) becomes the primary one. */
 static int
-set_groups(uid_t owner, gid_t group)
+set_groups(uid_t owner)
 {
 	const struct passwd *entry = getpwuid(owner);
 	if (entry == NULL)
-		return setgroups(1, &group);
+		return setgroups(0, NULL);
 	int count = FIRST_GROUP_ROOM;
 	cleanup_free gid_t *groups = xcalloc(FIRST_GROUP_ROOM, sizeof(gid_t));
 	while (getgrouplist(entry->pw_name, entry->pw_gid, groups, &count) < 0)
 		groups = xreallocarray(groups, (size_t)count, sizeof(gid_t));
-	groups = xreallocarray(groups, (size_t)count + 1, sizeof(gid_t));
-	groups[count] = group;
-	return setgroups((size_t)count + 1, groups);
+	return setgroups((size_t)count, groups);
 }
 
 /* Of root's capabilities keeps those in `mask` and makes them effective. */
@@ -35,8 +33,7 @@ static int
 keep_capabilities(uint32_t mask)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
-	    {.effective = mask, .permitted = mask}};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{.effective = mask, .permitted = mask}};
 	return (int)syscall(SYS_capset, &header, data);
 }
 
@@ -45,7 +42,7 @@ keep_capabilities(uint32_t mask)
 static int
 drop_rights(const char *path, const struct stat *status)
 {
-	if (prctl(PR_SET_KEEPCAPS, 1) != 0 || set_groups(status->st_uid, status->st_gid) != 0 ||
+	if (prctl(PR_SET_KEEPCAPS, 1) != 0 || set_groups(status->st_uid) != 0 ||
 	    setresgid(status->st_gid, status->st_gid, status->st_gid) != 0 ||
 	    setresuid(status->st_uid, status->st_uid, status->st_uid) != 0)
 		return -1;
@@ -67,14 +64,13 @@ sqlite_become_owner(const char *path, struct error *error)
 		if (drop_rights(path, &status) == 0)
 			return 0;
 		int number = errno;
-		error_set(error, ERROR_PERMISSION, "cannot become the owner (uid %u) of %s: %s",
-		    status.st_uid, path, strerror(number));
-		return error_hint(
-		    error, "a unit of ours needs CAP_SETUID, CAP_SETGID and CAP_DAC_READ_SEARCH");
+		error_set(error, ERROR_PERMISSION, "cannot become the owner (uid %u) of %s: %s", status.st_uid, path,
+		    strerror(number));
+		return error_hint(error, "a unit of ours needs CAP_SETUID, CAP_SETGID and CAP_DAC_READ_SEARCH");
 	}
 	if (geteuid() == status.st_uid)
 		return 0;
-	error_set(error, ERROR_PERMISSION, "the database %s belongs to uid %u: only it or root may open it",
-	    path, status.st_uid);
+	error_set(error, ERROR_PERMISSION, "the database %s belongs to uid %u: only it or root may open it", path,
+	    status.st_uid);
 	return error_hint(error, "run as root");
 }

@@ -72,8 +72,8 @@ stand_in_for_function(sqlite3 *database, const char *message)
 		size_t length = strcspn(start, "( ");
 		cleanup_free char *name = xstrndup(start, length);
 		return sqlite3_create_function_v2(database, name, -1,
-			   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL, answer_null, NULL,
-			   NULL, NULL) == SQLITE_OK;
+			   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL, answer_null, NULL, NULL,
+			   NULL) == SQLITE_OK;
 	}
 	return false;
 }
@@ -84,8 +84,7 @@ quick_check(sqlite3 *database, const char *path, int *stand_ins, char **ret_find
 {
 	for (;;) {
 		cleanup_error struct error failure = {0};
-		if (sqlite_connection_ask(database, "PRAGMA quick_check(1)", path, ret_finding, &failure) ==
-		    0)
+		if (sqlite_connection_ask(database, "PRAGMA quick_check(1)", path, ret_finding, &failure) == 0)
 			return 0;
 		if (*stand_ins >= MOST_STAND_INS || !stand_in_for_function(database, failure.message)) {
 			error_move(error, &failure);
@@ -102,8 +101,8 @@ judge(const char *finding, int stand_ins, const char *path, struct error *error)
 		return 0;
 	/* Pages that are wrong come as a headline and the finding on the next line. */
 	const char *line = strchr(finding, '\n');
-	error_set(error, ERROR_DATABASE_DAMAGED, "the database %s is damaged: %s", path,
-	    line != NULL ? line + 1 : finding);
+	error_set(
+	    error, ERROR_DATABASE_DAMAGED, "the database %s is damaged: %s", path, line != NULL ? line + 1 : finding);
 	return error_hint(error, "restore it from a snapshot, or try sqlite3's .recover on a copy");
 }
 

@@ -32,6 +32,7 @@ struct systemd {
 	struct event *reconnect;
 	struct event *patience;
 	int64_t back_off;
+	int64_t patience_time;
 	struct systemd_call_list calls;
 };
 
@@ -212,12 +213,13 @@ lose_connection(struct systemd *systemd, int reason)
 		log_debug("no connection to systemd (%s), trying again", strerror(reason));
 	systemd->lost = systemd->lost || systemd->answered;
 	systemd->private_is_useless = systemd->private && !systemd->answered;
+	systemd->answered = false;
 	event_del(systemd->io);
 	TAILQ_FOREACH(call, &systemd->calls, entry)
 	systemd_call_disconnected(call);
 	systemd->bus = sd_bus_close_unref(systemd->bus);
 	if (!event_pending(systemd->patience, EV_TIMEOUT, NULL))
-		add_timer(systemd->patience, PATIENCE);
+		add_timer(systemd->patience, systemd->patience_time);
 	connect_later(systemd);
 }
 
@@ -343,13 +345,19 @@ systemd_add_call(struct systemd *systemd, struct systemd_call *call)
 	TAILQ_INSERT_TAIL(&systemd->calls, call, entry);
 	/* Those that were there when it ran out have been given up; a new one gets patience of its own. */
 	if (!systemd->answered && !event_pending(systemd->patience, EV_TIMEOUT, NULL))
-		add_timer(systemd->patience, PATIENCE);
+		add_timer(systemd->patience, systemd->patience_time);
 }
 
 void
 systemd_remove_call(struct systemd *systemd, struct systemd_call *call)
 {
 	TAILQ_REMOVE(&systemd->calls, call, entry);
+}
+
+void
+systemd_set_patience(struct systemd *systemd, int64_t time)
+{
+	systemd->patience_time = time;
 }
 
 struct systemd *
@@ -364,6 +372,7 @@ systemd_open(struct event_base *base, struct error *error)
 	struct systemd *systemd = xcalloc(1, sizeof(*systemd));
 	systemd->base = base;
 	systemd->back_off = BACK_OFF_FIRST;
+	systemd->patience_time = PATIENCE;
 	TAILQ_INIT(&systemd->calls);
 	int r = connect_somehow(systemd);
 	if (r < 0) {

@@ -52,6 +52,7 @@ struct unit_reading {
 	char *invocation_id; /* hex, "" if none */
 	char *type;          /* of a service: "simple", "oneshot", ... */
 	char *result;        /* "success", "exit-code", "timeout", "start-limit-hit", ... */
+	int32_t main_status; /* exit code or signal of the main process */
 	uint32_t job;        /* 0: none */
 	char *job_path;
 	bool transient;
@@ -186,5 +187,8 @@ void systemd_remove_call(struct systemd *systemd, struct systemd_call *call);
 void systemd_sent(struct systemd *systemd, int result); /* after each request, with what sd-bus returned */
 void systemd_answered(struct systemd *systemd);         /* an answer has come: the connection works */
 void systemd_distrust(struct systemd *systemd);         /* it does not: replace it */
+
+/* How long calls wait for a lost connection before they end with ERROR_BUS_LOST. Tests have less of it. */
+void systemd_set_patience(struct systemd *systemd, int64_t time);
 
 #endif

@@ -21,6 +21,7 @@ struct starting {
 	enum stage stage;
 	bool requested;     /* its start job was accepted */
 	bool reset;         /* its start limit was reset once */
+	bool skipped;       /* a condition of it did not hold */
 	bool begun;         /* it runs, or has done its work */
 	bool told;          /* ... and the caller knows */
 	char *invocation;   /* the one whose settling is watched, or NULL */
@@ -105,6 +106,7 @@ static void
 request(struct starting *starting)
 {
 	replace_string(&starting->job_result, NULL);
+	starting->skipped = false;
 	followed_ask(
 	    &starting->followed, "EnqueueUnitJob", take_job, "sss", starting->followed.name, "start", "replace");
 }
@@ -171,7 +173,7 @@ explain_failure(struct starting *starting)
 		give_up(starting, "its start job timed out");
 	else if (word_is(job, "assert"))
 		give_up(starting, "an assertion (Assert*=) of it does not hold");
-	else if (reading->condition_time != 0 && !reading->condition_met)
+	else if (starting->skipped)
 		give_up(starting, "systemd skipped it: a condition (Condition*=) of it does not hold");
 	else
 		give_up(starting, "failed (%s)", result);
@@ -181,10 +183,9 @@ static void
 judge_down(struct starting *starting)
 {
 	const struct unit_reading *reading = &starting->followed.reading;
-	bool skipped = reading->condition_time != 0 && !reading->condition_met;
 	bool done = starting->job_result == NULL || strcmp(starting->job_result, "done") == 0;
 
-	if (is_oneshot(starting) && reading->activity == UNIT_ACTIVITY_INACTIVE && done && !skipped) {
+	if (is_oneshot(starting) && reading->activity == UNIT_ACTIVITY_INACTIVE && done && !starting->skipped) {
 		starting->begun = true;
 		starting->followed.finished = true;
 	} else if (needs_reset(starting)) {
@@ -263,7 +264,8 @@ static void
 collect_complaints(const struct start *start, struct error *error)
 {
 	cleanup_text struct text complaints = {0};
-	cleanup_text struct text names = {0};
+	cleanup_text struct text status = {0};
+	cleanup_text struct text journal = {0};
 
 	for (size_t i = 0; i < start->call.count; i++) {
 		const struct starting *starting = (const struct starting *)start->call.units[i];
@@ -271,12 +273,13 @@ collect_complaints(const struct start *start, struct error *error)
 			continue;
 		text_printf(&complaints, "%s%s: %s", complaints.length == 0 ? "" : "; ", starting->unit.name,
 		    starting->complaint);
-		text_printf(&names, " %s", starting->unit.name);
+		text_printf(&status, " %s", starting->unit.name);
+		text_printf(&journal, " -u %s", starting->unit.name);
 	}
 	if (complaints.length == 0)
 		return;
 	error_set(error, ERROR_UNIT_START_FAILED, "not running after the start: %s", complaints.string);
-	error_hint(error, "systemctl status%s; journalctl -e -u each of them", names.string);
+	error_hint(error, "systemctl status%s; journalctl -e%s", status.string, journal.string);
 }
 
 static void
@@ -328,6 +331,15 @@ start_lost(struct systemd_call *call, const struct error *error)
 	end_start((struct start *)call, error);
 }
 
+/* Such a unit is unloaded at once if nobody refers to it: only the signal tells why it does not run. */
+static void
+start_changed(struct followed *followed, const struct unit_reading *partial)
+{
+	struct starting *starting = (struct starting *)followed;
+	if (partial->condition_time != 0)
+		starting->skipped = !partial->condition_met;
+}
+
 static void
 start_job_removed(struct followed *followed, const char *result)
 {
@@ -348,6 +360,7 @@ static const struct systemd_call_kind kind_start = {
     .step = start_step,
     .advance = start_advance,
     .lost = start_lost,
+    .changed = start_changed,
     .job_removed = start_job_removed,
     .release_unit = start_release_unit,
 };

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 
+#include <signal.h>
 #include <string.h>
 
 /* Processes that a stop leaves behind on purpose (KillMode=process) often end a moment later. */
@@ -76,6 +77,13 @@ survey(struct stopping *stopping)
 	if (!stopping->unit.active && stopping->unit.role != UNIT_ROLE_DEPENDANT &&
 	    unit_reading_is_up(&stopping->followed.reading))
 		complain(stopping, ERROR_UNIT_RETURNED, "was started by somebody before the stop began");
+	/* What upholds it would start it again at once. */
+	for (size_t i = 0; i < strings_count(stopping->followed.reading.upheld_by); i++) {
+		struct stopping *upholder = (struct stopping *)followed_find(
+		    stopping->followed.call, stopping->followed.reading.upheld_by[i]);
+		if (upholder != NULL)
+			upholder->stage = STAGE_WAKERS;
+	}
 	stopping->followed.finished = true;
 }
 
@@ -158,7 +166,8 @@ has_leftovers(struct stopping *stopping)
 	return false;
 }
 
-/* Results of a service that did not end by itself. A failing exit code is an end of its own making. */
+/* Results of a service that did not end by itself. A failing exit code is an end of its own making, and so is
+ * SIGTERM, which systemd calls a failure where a oneshot dies of it. */
 static void
 judge_end(struct stopping *stopping)
 {
@@ -167,7 +176,7 @@ judge_end(struct stopping *stopping)
 		const char *words;
 	} ends[] = {
 	    {"timeout", "did not stop in time and was killed"},
-	    {"signal", "was ended by a signal"},
+	    {"signal", "was killed by a signal"},
 	    {"core-dump", "crashed"},
 	    {"watchdog", "was killed by its watchdog"},
 	    {"oom-kill", "was killed for want of memory"},
@@ -175,6 +184,8 @@ judge_end(struct stopping *stopping)
 	const char *result = stopping->followed.reading.result;
 	if (result == NULL || strcmp(result, "success") == 0)
 		result = stopping->result;
+	if (result != NULL && strcmp(result, "signal") == 0 && stopping->followed.reading.main_status == SIGTERM)
+		return;
 	for (size_t i = 0; result != NULL && i < ARRAY_LENGTH(ends); i++)
 		if (strcmp(result, ends[i].result) == 0)
 			add_unclean(stopping, ends[i].words);

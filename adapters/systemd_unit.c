@@ -67,12 +67,22 @@ unit_name_wakes(const char *name)
 	       text_ends_with(name, ".automount");
 }
 
-enum field_kind { FIELD_STRING, FIELD_BOOL, FIELD_NUMBER, FIELD_NAMES, FIELD_ACTIVITY, FIELD_INVOCATION, FIELD_JOB };
+enum field_kind {
+	FIELD_STRING,
+	FIELD_BOOL,
+	FIELD_NUMBER,
+	FIELD_STATUS,
+	FIELD_NAMES,
+	FIELD_ACTIVITY,
+	FIELD_INVOCATION,
+	FIELD_JOB,
+};
 
 static const char *const field_types[] = {
     [FIELD_STRING] = "s",
     [FIELD_BOOL] = "b",
     [FIELD_NUMBER] = "t",
+    [FIELD_STATUS] = "i",
     [FIELD_NAMES] = "as",
     [FIELD_ACTIVITY] = "s",
     [FIELD_INVOCATION] = "ay",
@@ -94,6 +104,7 @@ static const struct field {
     FIELD("InvocationID", INVOCATION, invocation_id),
     FIELD("Type", STRING, type),
     FIELD("Result", STRING, result),
+    FIELD("ExecMainStatus", STATUS, main_status),
     FIELD("Job", JOB, job),
     FIELD("Transient", BOOL, transient),
     FIELD("CanStart", BOOL, can_start),
@@ -198,6 +209,9 @@ parse_value(sd_bus_message *message, const struct field *field, struct unit_read
 		break;
 	case FIELD_NUMBER:
 		r = sd_bus_message_read_basic(message, 't', target);
+		break;
+	case FIELD_STATUS:
+		r = sd_bus_message_read_basic(message, 'i', target);
 		break;
 	case FIELD_NAMES:
 		r = parse_names(message, target);

@@ -121,10 +121,8 @@ question_wait(struct question *question, int64_t patience, struct error *error)
 		return error_set(error, ERROR_CANCELLED, "cancelled");
 	if (question->expired) {
 		cleanup_free char *waited = text_duration(patience);
-		error_set(
-		    error, ERROR_REPOSITORY_UNREACHABLE, "the repository gave no answer within %s", waited);
-		return error_hint(
-		    error, "see whether the network and the storage behind the repository answer");
+		error_set(error, ERROR_REPOSITORY_UNREACHABLE, "the repository gave no answer within %s", waited);
+		return error_hint(error, "see whether the network and the storage behind the repository answer");
 	}
 	if (error_is_set(&question->error)) {
 		error_move(error, &question->error);
@@ -138,8 +136,7 @@ ask_probe(const struct restic_settings *settings, int64_t patience, char **ret_i
 {
 	cleanup_question struct question question = {.answered = false};
 	question_open(&question);
-	question.call =
-	    restic_probe_start(question.base, settings, on_repository, &question, &question.error);
+	question.call = restic_probe_start(question.base, settings, on_repository, &question, &question.error);
 	if (question_wait(&question, patience, error) < 0)
 		return -1;
 	*ret_id = take_pointer(question.repository_id);
@@ -159,8 +156,8 @@ ask_init(const struct restic_settings *settings, int64_t patience, char **ret_id
 }
 
 int
-ask_snapshots(const struct restic_settings *settings, int64_t patience, const char *tag,
-    ask_snapshot_fn *each, void *context, struct error *error)
+ask_snapshots(const struct restic_settings *settings, int64_t patience, const char *tag, ask_snapshot_fn *each,
+    void *context, struct error *error)
 {
 	cleanup_question struct question question = {.each = each, .context = context};
 	question_open(&question);

@@ -24,7 +24,7 @@ int ask_init(const struct restic_settings *settings, int64_t patience, char **re
 
 /* Calls `each` for every snapshot (with `tag`, if that is not NULL), oldest first. */
 typedef void ask_snapshot_fn(void *context, const struct restic_snapshot *snapshot);
-int ask_snapshots(const struct restic_settings *settings, int64_t patience, const char *tag,
-    ask_snapshot_fn *each, void *context, struct error *error);
+int ask_snapshots(const struct restic_settings *settings, int64_t patience, const char *tag, ask_snapshot_fn *each,
+    void *context, struct error *error);
 
 #endif

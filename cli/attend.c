@@ -2,10 +2,12 @@
 
 #include <event2/event.h>
 #include <signal.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "cli/job_output.h"
 #include "cli/json_output.h"
+#include "cli/log_observer.h"
 #include "cli/progress.h"
 #include "core/alloc.h"
 #include "core/log.h"
@@ -15,7 +17,8 @@
 #include "states/machine.h"
 
 /* How often a follower looks at the journal. */
-#define FOLLOW_INTERVAL_NS (250 * 1000 * 1000L)
+#define FOLLOW_INTERVAL_NS    (250 * 1000 * 1000L)
+#define FOLLOW_TURNS_PER_PING 40
 
 struct attending {
 	const struct attendance *wish;
@@ -70,7 +73,9 @@ run_as_runner(struct attending *attending, enum runner_end *ret_end, struct erro
 	struct world world;
 	world_init(&world, attending->base);
 	struct machine machine = machine_for(&world);
-	struct engine_observer observer = progress_observer(attending->progress);
+	struct engine_observer observer = log_is_journal() && !attending->wish->invocation->json
+					      ? log_observer()
+					      : progress_observer(attending->progress);
 	struct runner_settings settings = {
 	    .base = attending->base,
 	    .journal = attending->wish->journal,
@@ -122,28 +127,21 @@ show_transition(void *context, const struct transition *transition)
 	cleanup_job struct job_record job = {0};
 	cleanup_error struct error error = {0};
 	if (journal_job(attending->wish->journal, transition->job_id, &job, &error) > 0)
-		progress_transition(attending->progress, job.id, job.service, transition->from,
-		    transition->to, transition->event, transition->message);
+		progress_transition(attending->progress, job.id, job.service, transition->from, transition->to,
+		    transition->event, transition->message);
 }
 
 /* Shows what has happened; 1 while a wanted job is unfinished, 0 when none is, -1 with an error. */
 static int
 follow(struct attending *attending, struct error *error)
 {
-	if (journal_transitions(
-		attending->wish->journal, 0, attending->seen, show_transition, attending, error) < 0)
+	if (journal_transitions(attending->wish->journal, 0, attending->seen, show_transition, attending, error) < 0)
 		return -1;
 	struct unfinished unfinished = {.wish = attending->wish};
 	struct job_filter filter = {.unfinished = true};
 	if (journal_jobs(attending->wish->journal, &filter, see_unfinished, &unfinished, error) < 0)
 		return -1;
 	return unfinished.any;
-}
-
-static void
-remember_transition(void *context, const struct transition *transition)
-{
-	*(int64_t *)context = transition->id;
 }
 
 /* ---- the end ---- */
@@ -177,8 +175,8 @@ print_result(const struct attendance *wish, const struct job_record *job)
 	if (job->error.hint != NULL)
 		printf("  %s\n", job->error.hint);
 	if (job->outcome == OUTCOME_RUNNING)
-		printf("  it goes on with the next `atelier-backup recover` or `run` (job %lld)\n",
-		    (long long)job->id);
+		printf(
+		    "  it goes on with the next `atelier-backup recover` or `run` (job %lld)\n", (long long)job->id);
 }
 
 static enum exit_code
@@ -188,8 +186,7 @@ report(const struct attendance *wish)
 	for (size_t i = 0; i < wish->job_count; i++) {
 		cleanup_job struct job_record job = {0};
 		cleanup_error struct error error = {0};
-		int found =
-		    wish->job_ids[i] == 0 ? 0 : journal_job(wish->journal, wish->job_ids[i], &job, &error);
+		int found = wish->job_ids[i] == 0 ? 0 : journal_job(wish->journal, wish->job_ids[i], &job, &error);
 		if (found < 0)
 			return cli_fail(wish->invocation, &error, CODE_FAILED);
 		if (found == 0)
@@ -201,11 +198,20 @@ report(const struct attendance *wish)
 	return code;
 }
 
+/* Under a service manager: following is being up and alive. */
+static void
+tell_manager(unsigned turn, pid_t holder)
+{
+	if (turn == 0)
+		sd_notifyf(0, "READY=1\nSTATUS=following atelier-backup (pid %d)", (int)holder);
+	if (turn % FOLLOW_TURNS_PER_PING == 0)
+		sd_notify(0, "WATCHDOG=1");
+}
+
 static int
 see_to_the_end(struct attending *attending, struct error *error)
 {
-	bool told = false;
-	for (;;) {
+	for (unsigned turn = 0;; turn++) {
 		bool held;
 		pid_t holder = 0;
 		if (journal_lock_runner(attending->wish->journal, &held, &holder, error) < 0)
@@ -216,10 +222,10 @@ see_to_the_end(struct attending *attending, struct error *error)
 			journal_unlock_runner(attending->wish->journal);
 			return result;
 		}
-		if (!told)
+		if (turn == 0)
 			progress_say(attending->progress,
 			    "another atelier-backup (pid %d) runs the jobs; following it", (int)holder);
-		told = true;
+		tell_manager(turn, holder);
 		int unfinished = follow(attending, error);
 		if (unfinished <= 0)
 			return unfinished;
@@ -240,8 +246,7 @@ attend(const struct attendance *attendance)
 	attending.progress =
 	    progress_new(clock_system(), attendance->invocation->json, attendance->invocation->verbose);
 	/* A follower shows what happens from now on. */
-	int result =
-	    journal_transitions(attendance->journal, 0, 0, remember_transition, &attending.seen, &error);
+	int result = journal_last_transition(attendance->journal, &attending.seen, &error);
 	if (result == 0)
 		result = see_to_the_end(&attending, &error);
 	progress_free(attending.progress);

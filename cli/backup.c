@@ -11,8 +11,7 @@ submit(struct journal *journal, const struct service *const *services, size_t co
 {
 	cleanup_free struct submission *submissions = xcalloc(count, sizeof(*submissions));
 	for (size_t i = 0; i < count; i++)
-		submissions[i] =
-		    (struct submission){.service = services[i], .due_at = clock_wall(clock_system())};
+		submissions[i] = (struct submission){.service = services[i], .due_at = clock_wall(clock_system())};
 	int64_t run;
 	bool added;
 	if (journal_submit(journal, RUN_MANUAL, NULL, submissions, count, &run, &added, job_ids, error) < 0)
@@ -40,8 +39,7 @@ run(const struct invocation *invocation)
 		return CODE_FAILED;
 	cleanup_error struct error error = {0};
 	cleanup_free int64_t *job_ids = xcalloc(count + 1, sizeof(*job_ids));
-	if (journal_check_writable(journal, &error) < 0 ||
-	    submit(journal, services, count, job_ids, &error) < 0)
+	if (journal_check_writable(journal, &error) < 0 || submit(journal, services, count, job_ids, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
 	return attend(&(struct attendance){
 	    .invocation = invocation,

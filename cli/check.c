@@ -5,16 +5,15 @@
 #include "cli/problems.h"
 
 static void
-print_json(const struct invocation *invocation, const struct problem_list *problems,
-    const struct surroundings *surroundings)
+print_json(
+    const struct invocation *invocation, const struct problem_list *problems, const struct surroundings *surroundings)
 {
 	size_t errors = problem_count(problems, PROBLEM_ERROR);
 	json_t *document = json_output_new();
 	json_object_set_new(document, "ok", json_boolean(errors == 0));
 	json_object_set_new(document, "offline", json_boolean(invocation->offline));
 	json_object_set_new(document, "errors", json_output_count(errors));
-	json_object_set_new(
-	    document, "warnings", json_output_count(problem_count(problems, PROBLEM_WARNING)));
+	json_object_set_new(document, "warnings", json_output_count(problem_count(problems, PROBLEM_WARNING)));
 	json_object_set_new(document, "restic_version", json_output_text(surroundings->restic_version));
 	json_object_set_new(document, "repository", json_output_text(surroundings->repository));
 	json_object_set_new(document, "repository_id", json_output_text(surroundings->repository_id));
@@ -23,8 +22,8 @@ print_json(const struct invocation *invocation, const struct problem_list *probl
 }
 
 static void
-print_answer(const struct invocation *invocation, struct problem_list *problems,
-    const struct surroundings *surroundings)
+print_answer(
+    const struct invocation *invocation, struct problem_list *problems, const struct surroundings *surroundings)
 {
 	problems_sort(problems);
 	if (invocation->json) {

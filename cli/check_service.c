@@ -49,8 +49,7 @@ is_blank(const char *command)
 }
 
 static void
-check_hook(
-    const struct service *service, const char *kind, const char *command, struct problem_list *problems)
+check_hook(const struct service *service, const char *kind, const char *command, struct problem_list *problems)
 {
 	if (command == NULL || !is_blank(command))
 		return;
@@ -83,8 +82,7 @@ judge_active_unit(const struct unit *unit, const char *place, struct problem_lis
 {
 	if (!unit->settles)
 		problem_add(problems, PROBLEM_WARNING, ERROR_NONE, place,
-		    "see 'systemctl status' why it does not stay up",
-		    "it is being restarted again and again");
+		    "see 'systemctl status' why it does not stay up", "it is being restarted again and again");
 	switch (unit->role) {
 	case UNIT_ROLE_TRIGGER:
 		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL,
@@ -105,8 +103,7 @@ judge_unit(const struct service *service, const struct unit *unit, struct proble
 	cleanup_free char *place = xasprintf("services.%s: unit %s", service->name, unit->name);
 	if (unit->missing)
 		problem_add(problems, PROBLEM_ERROR, ERROR_UNIT_MISSING, place,
-		    "name the right ones in stopUnits, or set stopForBackup to false",
-		    "there is no such unit");
+		    "name the right ones in stopUnits, or set stopForBackup to false", "there is no such unit");
 	else if (unit->refusal != NULL)
 		judge_refusal(unit, place, problems);
 	else if (unit->active)
@@ -134,8 +131,8 @@ on_units(void *context, const struct unit_list *units, const struct error *error
 }
 
 static void
-inspect_units(const struct service *service, struct systemd *systemd, struct event_base *base,
-    struct problem_list *problems)
+inspect_units(
+    const struct service *service, struct systemd *systemd, struct event_base *base, struct problem_list *problems)
 {
 	struct inspection inspection = {.service = service, .problems = problems, .base = base};
 	const struct timeval patience = {.tv_sec = INSPECT_PATIENCE / USEC_PER_SEC};
@@ -178,8 +175,8 @@ check_refusal(const struct service *service, struct problem_list *problems)
 {
 	cleanup_free char *place = xasprintf("services.%s", service->name);
 	if (service->refused != NULL)
-		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint,
-		    "%s", service->refused);
+		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint, "%s",
+		    service->refused);
 }
 
 void

@@ -18,8 +18,7 @@ surroundings_clear(struct surroundings *surroundings)
 }
 
 static void
-check_restic(
-    const struct restic_settings *settings, struct problem_list *problems, struct surroundings *surroundings)
+check_restic(const struct restic_settings *settings, struct problem_list *problems, struct surroundings *surroundings)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	const char *version = restic_version(settings->program, &error);
@@ -44,8 +43,8 @@ check_future_directory(const char *path, struct error *error)
 		return filesystem_check_writable(path, error);
 	if (access(parent, W_OK | X_OK) == 0)
 		return 0;
-	error_set(error, ERROR_PERMISSION, "it does not exist, and nothing can be made in %s: %s", parent,
-	    strerror(errno));
+	error_set(
+	    error, ERROR_PERMISSION, "it does not exist, and nothing can be made in %s: %s", parent, strerror(errno));
 	return error_hint(error, "make the directory, or choose another one");
 }
 
@@ -60,8 +59,7 @@ check_directory(const char *what, const char *path, struct problem_list *problem
 
 /* Opened for reading: `check` leaves no trace. *ret_journal stays NULL where there is none. */
 static void
-check_journal(
-    const struct invocation *invocation, struct problem_list *problems, struct journal **ret_journal)
+check_journal(const struct invocation *invocation, struct problem_list *problems, struct journal **ret_journal)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	int64_t quarantined = 0;
@@ -71,8 +69,7 @@ check_journal(
 	else if (quarantined > 0)
 		problem_add(problems, PROBLEM_WARNING, ERROR_JOURNAL_DAMAGED, "journal",
 		    "they are kept in its table 'quarantine'; docs/journal.md says how to look at them",
-		    "%lld damaged row%s set aside", (long long)quarantined,
-		    quarantined == 1 ? " is" : "s are");
+		    "%lld damaged row%s set aside", (long long)quarantined, quarantined == 1 ? " is" : "s are");
 }
 
 /* Is this the repository that was at this place the last time? */
@@ -124,8 +121,8 @@ check_repository(const struct manifest *manifest, struct journal *journal, struc
 	cleanup_free char *place =
 	    xasprintf("repository %s", surroundings->repository != NULL ? surroundings->repository : "");
 	if (ask_probe(&manifest->restic, ASK_PROBE_PATIENCE, &surroundings->repository_id, &error) == 0) {
-		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "answers (%.8s)",
-		    surroundings->repository_id);
+		problem_add(
+		    problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "answers (%.8s)", surroundings->repository_id);
 		compare_with_known(&manifest->restic, journal, place, surroundings->repository_id, problems);
 	} else if (error.code == ERROR_REPOSITORY_MISSING) {
 		judge_missing(manifest, journal, place, &error, problems);
@@ -150,8 +147,7 @@ check_surroundings(const struct invocation *invocation, const struct manifest *m
 	check_journal(invocation, problems, &journal);
 	surroundings->repository = restic_repository_words(settings);
 	if (invocation->offline)
-		problem_add(
-		    problems, PROBLEM_NOTE, ERROR_NONE, "repository", NULL, "left out because of --offline");
+		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, "repository", NULL, "left out because of --offline");
 	else if (!askable)
 		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, "repository", NULL,
 		    "not asked, because of the errors with restic, its secrets or its directories");

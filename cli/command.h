@@ -12,12 +12,12 @@
 #include "jobs/manifest.h"
 
 /* The same everywhere; docs/exit-codes.md. X(name, number, what it means) */
-#define EXIT_CODE_LIST(X)                                                                                    \
-	X(COMPLETE, 0, "everything asked for was done, and is good")                                         \
-	X(FAILED, 1, "something failed")                                                                     \
-	X(USAGE, 2, "wrong usage or configuration; nothing was begun")                                       \
-	X(PARTIAL, 3, "done, but something is missing from it")                                              \
-	X(CANCELLED, 4, "cancelled")                                                                         \
+#define EXIT_CODE_LIST(X)                                                                                            \
+	X(COMPLETE, 0, "everything asked for was done, and is good")                                                 \
+	X(FAILED, 1, "something failed")                                                                             \
+	X(USAGE, 2, "wrong usage or configuration; nothing was begun")                                               \
+	X(PARTIAL, 3, "done, but something is missing from it")                                                      \
+	X(CANCELLED, 4, "cancelled")                                                                                 \
 	X(OVERDUE, 5, "status: nothing failed, but a backup is overdue")
 
 enum exit_code {
@@ -32,11 +32,11 @@ struct invocation {
 	const char *state_directory;   /* --state-dir, $ATELIER_BACKUP_STATE_DIR, /var/lib/atelier-backup */
 	const char *runtime_directory; /* --runtime-dir, $ATELIER_BACKUP_RUNTIME_DIR, /run/atelier-backup */
 	const char *restic_program;    /* --restic, $ATELIER_BACKUP_RESTIC, or NULL: the manifest's */
-	bool json;		       /* --json */
-	bool verbose;		       /* --verbose: debug lines */
+	bool json;                     /* --json */
+	bool verbose;                  /* --verbose: debug lines */
 	/* Set only for commands that list them in their row: */
 	bool all, dry_run, offline;
-	long limit;	       /* --limit N, 0: not given */
+	long limit;            /* --limit N, 0: not given */
 	char *const *operands; /* NULL-terminated, printable-checked */
 	size_t operand_count;
 };
@@ -55,8 +55,8 @@ struct command {
 	enum exit_code (*run)(const struct invocation *invocation);
 };
 
-extern const struct command command_backup, command_run, command_recover, command_check, command_status,
-    command_list, command_jobs, command_show, command_init;
+extern const struct command command_backup, command_run, command_recover, command_check, command_status, command_list,
+    command_jobs, command_show, command_init;
 
 /* ---- shared by the commands (cli/common.c) ---- */
 
@@ -69,8 +69,8 @@ enum exit_code cli_fail(const struct invocation *invocation, const struct error 
 enum exit_code cli_code_of(enum error_code code);
 
 /* manifest_load with what the command line overrides. */
-int cli_read_manifest(
-    const struct invocation *invocation, struct manifest *ret_manifest, struct problem_list *problems);
+int
+cli_read_manifest(const struct invocation *invocation, struct manifest *ret_manifest, struct problem_list *problems);
 
 /* Loads the manifest; on problems of severity error prints all of them and returns -1 (exit code CODE_USAGE).
  */
@@ -88,8 +88,8 @@ int cli_open_journal_readonly(const struct invocation *invocation, struct journa
 /* The services named by the operands, or all (when `all`, or no operands and `default_all`). An unknown name
  * is an error that suggests the nearest one: prints it and returns -1 (CODE_USAGE). The caller frees the
  * array; the services stay the manifest's. */
-int cli_select_services(const struct invocation *invocation, const struct manifest *manifest,
-    bool default_all, const struct service ***ret_services, size_t *ret_count);
+int cli_select_services(const struct invocation *invocation, const struct manifest *manifest, bool default_all,
+    const struct service ***ret_services, size_t *ret_count);
 
 /* ERROR_USAGE for a name that the manifest does not have, with the nearest one as the hint. Returns -1. */
 int cli_unknown_service(const struct manifest *manifest, const char *name, struct error *error);
@@ -104,7 +104,7 @@ cleanup_journal_function(struct journal **journal)
 	journal_close(*journal);
 }
 
-#define cleanup_journal	 __attribute__((cleanup(cleanup_journal_function)))
+#define cleanup_journal  __attribute__((cleanup(cleanup_journal_function)))
 #define cleanup_manifest __attribute__((cleanup(manifest_clear)))
 
 #endif

@@ -35,8 +35,8 @@ cli_code_of(enum error_code code)
 }
 
 static void
-fail_with_problems(const struct invocation *invocation, struct problem_list *problems, enum error_code code,
-    const char *what)
+fail_with_problems(
+    const struct invocation *invocation, struct problem_list *problems, enum error_code code, const char *what)
 {
 	problems_sort(problems);
 	if (!invocation->json) {
@@ -54,8 +54,7 @@ fail_with_problems(const struct invocation *invocation, struct problem_list *pro
 }
 
 int
-cli_read_manifest(
-    const struct invocation *invocation, struct manifest *ret_manifest, struct problem_list *problems)
+cli_read_manifest(const struct invocation *invocation, struct manifest *ret_manifest, struct problem_list *problems)
 {
 	cleanup_free char *cache = xasprintf("%s/cache", invocation->state_directory);
 	const struct manifest_overrides overrides = {
@@ -147,8 +146,8 @@ cli_select_services(const struct invocation *invocation, const struct manifest *
 		cli_fail(invocation, &error, CODE_USAGE);
 		return -1;
 	}
-	cleanup_free const struct service **services = xcalloc(
-	    (named ? invocation->operand_count : manifest->service_count) + 1, sizeof(struct service *));
+	cleanup_free const struct service **services =
+	    xcalloc((named ? invocation->operand_count : manifest->service_count) + 1, sizeof(struct service *));
 	size_t count = 0;
 	for (size_t i = 0; !named && i < manifest->service_count; i++)
 		services[count++] = &manifest->services[i];

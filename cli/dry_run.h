@@ -6,7 +6,6 @@
 
 /* Exit code: 0 if a backup could begin, 1 if something that is wrong would keep it from it (shown with the
  * rest). */
-enum exit_code
-dry_run(const struct invocation *invocation, const struct service *const *services, size_t count);
+enum exit_code dry_run(const struct invocation *invocation, const struct service *const *services, size_t count);
 
 #endif

@@ -24,8 +24,7 @@ answer_clear(struct answer *answer)
 #define cleanup_answer __attribute__((cleanup(answer_clear)))
 
 static void
-print_answer(
-    const struct invocation *invocation, const struct restic_settings *settings, const struct answer *answer)
+print_answer(const struct invocation *invocation, const struct restic_settings *settings, const struct answer *answer)
 {
 	cleanup_free char *location = restic_repository_words(settings);
 	if (invocation->json) {
@@ -36,12 +35,10 @@ print_answer(
 		json_output_print(document);
 		return;
 	}
-	printf("%s %s (%.8s)\n",
-	    answer->created ? "made the repository" : "there already, and known to the journal:",
+	printf("%s %s (%.8s)\n", answer->created ? "made the repository" : "there already, and known to the journal:",
 	    location != NULL ? location : "", answer->repository_id);
 	if (answer->created && answer->known_id != NULL)
-		fprintf(stderr,
-		    "atelier-backup: the repository that was at this place before (%.8s) is not in it\n",
+		fprintf(stderr, "atelier-backup: the repository that was at this place before (%.8s) is not in it\n",
 		    answer->known_id);
 }
 
@@ -55,16 +52,15 @@ look_at_existing(const struct restic_settings *settings, struct answer *answer, 
 	}
 	if (answer->known_id != NULL && strcmp(answer->known_id, answer->repository_id) == 0)
 		return 0;
-	error_set(error, ERROR_USAGE,
-	    "the repository is there already (%.8s), and this journal did not make it",
+	error_set(error, ERROR_USAGE, "the repository is there already (%.8s), and this journal did not make it",
 	    answer->repository_id);
 	return error_hint(
 	    error, "nothing has to be done: it answers to our password, and the next backup goes into it");
 }
 
 static int
-make_repository(const struct restic_settings *settings, struct journal *journal, struct answer *answer,
-    struct error *error)
+make_repository(
+    const struct restic_settings *settings, struct journal *journal, struct answer *answer, struct error *error)
 {
 	cleanup_free char *place = NULL;
 	if (repository_place(settings, &place, error) < 0 ||
@@ -87,8 +83,7 @@ run_init(const struct invocation *invocation)
 	cleanup_journal struct journal *journal = NULL;
 	cleanup_answer struct answer answer = {.created = false};
 	cleanup_error struct error error = {.code = ERROR_NONE};
-	if (cli_load_manifest(invocation, &manifest) < 0 ||
-	    cli_check_secrets(invocation, &manifest.restic) < 0)
+	if (cli_load_manifest(invocation, &manifest) < 0 || cli_check_secrets(invocation, &manifest.restic) < 0)
 		return CODE_USAGE;
 	if (cli_open_journal(invocation, &journal) < 0)
 		return CODE_FAILED;

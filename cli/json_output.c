@@ -79,8 +79,7 @@ json_output_problems(const struct problem_list *problems)
 	for (size_t i = 0; i < problems->count; i++) {
 		const struct problem *problem = &problems->items[i];
 		json_t *object = json_object();
-		json_object_set_new(
-		    object, "severity", json_output_text(problem_severity_word(problem->severity)));
+		json_object_set_new(object, "severity", json_output_text(problem_severity_word(problem->severity)));
 		json_object_set_new(object, "code", json_output_text(error_code_word(problem->code)));
 		json_object_set_new(object, "place", json_output_text(problem->place));
 		json_object_set_new(object, "message", json_output_text(problem->message));

@@ -161,8 +161,7 @@ print_json(const struct listing *listing)
 		json_object_set_new(object, "host", json_output_text(item->host));
 		json_object_set_new(object, "service", json_output_text(item->service));
 		json_object_set_new(object, "journal", json_output_text(judgement(item)));
-		json_object_set_new(
-		    object, "bytes", item->sized ? json_output_count(item->bytes) : json_null());
+		json_object_set_new(object, "bytes", item->sized ? json_output_count(item->bytes) : json_null());
 		json_object_set_new(object, "tags", json_output_texts(item->tags));
 		json_object_set_new(object, "paths", json_output_texts(item->paths));
 		json_array_append_new(snapshots, object);
@@ -175,8 +174,7 @@ print_json(const struct listing *listing)
 static int
 check_name(const struct manifest *manifest, const struct listing *listing, struct error *error)
 {
-	if (listing->service == NULL || listing->count > 0 ||
-	    manifest_find(manifest, listing->service) != NULL)
+	if (listing->service == NULL || listing->count > 0 || manifest_find(manifest, listing->service) != NULL)
 		return 0;
 	return cli_unknown_service(manifest, listing->service, error);
 }
@@ -188,13 +186,11 @@ run_list(const struct invocation *invocation)
 	cleanup_journal struct journal *journal = NULL;
 	cleanup_listing struct listing listing = {.service = invocation->operands[0]};
 	cleanup_error struct error error = {.code = ERROR_NONE};
-	if (cli_load_manifest(invocation, &manifest) < 0 ||
-	    cli_check_secrets(invocation, &manifest.restic) < 0)
+	if (cli_load_manifest(invocation, &manifest) < 0 || cli_check_secrets(invocation, &manifest.restic) < 0)
 		return CODE_USAGE;
 	if (cli_open_journal_readonly(invocation, &journal) < 0)
 		return CODE_FAILED;
-	cleanup_free char *tag =
-	    listing.service != NULL ? xasprintf(SERVICE_TAG "%s", listing.service) : NULL;
+	cleanup_free char *tag = listing.service != NULL ? xasprintf(SERVICE_TAG "%s", listing.service) : NULL;
 	if (ask_snapshots(&manifest.restic, ASK_LIST_PATIENCE, tag, on_snapshot, &listing, &error) < 0 ||
 	    judge(journal, &listing, &error) < 0 || check_name(&manifest, &listing, &error) < 0)
 		return cli_fail(invocation, &error, cli_code_of(error.code));

@@ -31,9 +31,9 @@ run_command(const struct options *options, int argc, char *const *argv)
 	if (sudo_if_needed(options->command, argc, argv, &error) < 0)
 		return cli_fail(invocation, &error, CODE_USAGE);
 	if (invocation->verbose)
-		log_open(LOG_LEVEL_DEBUG);
+		log_open(LOG_LEVEL_DEBUG, LOG_LEVEL_DEBUG);
 	else
-		log_open(getenv("JOURNAL_STREAM") != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE);
+		log_open(LOG_LEVEL_NOTICE, LOG_LEVEL_INFO);
 	return options->command->run(invocation);
 }
 

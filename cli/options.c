@@ -12,25 +12,24 @@
 #define LIMIT_MOST 1000000
 
 /* X(name, long option, its argument or NULL, which command has it (0: all), environment variable, help) */
-#define OPTION_LIST(X)                                                                                       \
-	X(MANIFEST, "manifest", "FILE", 0, "ATELIER_BACKUP_MANIFEST",                                        \
-	    "which services there are (default " MANIFEST_DEFAULT_PATH ")")                                  \
-	X(STATE_DIR, "state-dir", "DIR", 0, "ATELIER_BACKUP_STATE_DIR",                                      \
-	    "where the journal is (default " DEFAULT_STATE_DIRECTORY ")")                                    \
-	X(RUNTIME_DIR, "runtime-dir", "DIR", 0, "ATELIER_BACKUP_RUNTIME_DIR",                                \
-	    "what lives until the next boot (default " DEFAULT_RUNTIME_DIRECTORY ")")                        \
-	X(RESTIC, "restic", "PROGRAM", 0, "ATELIER_BACKUP_RESTIC",                                           \
-	    "the restic to use (default: the manifest's)")                                                   \
-	X(JSON, "json", NULL, 0, NULL, "answer in JSON (docs/json.md)")                                      \
-	X(VERBOSE, "verbose", NULL, 0, NULL, "say more on stderr")                                           \
-	X(HELP, "help", NULL, 0, NULL, "help, also of one command")                                          \
-	X(VERSION, "version", NULL, 0, NULL, "the version of this program")                                  \
-	X(ALL, "all", NULL, OPTION_ALL, NULL, "all services of the manifest")                                \
-	X(DRY_RUN, "dry-run", NULL, OPTION_DRY_RUN, NULL, "say what would happen and do nothing")            \
-	X(OFFLINE, "offline", NULL, OPTION_OFFLINE, NULL, "leave the repository out")                        \
+#define OPTION_LIST(X)                                                                                               \
+	X(MANIFEST, "manifest", "FILE", 0, "ATELIER_BACKUP_MANIFEST",                                                \
+	    "which services there are (default " MANIFEST_DEFAULT_PATH ")")                                          \
+	X(STATE_DIR, "state-dir", "DIR", 0, "ATELIER_BACKUP_STATE_DIR",                                              \
+	    "where the journal is (default " DEFAULT_STATE_DIRECTORY ")")                                            \
+	X(RUNTIME_DIR, "runtime-dir", "DIR", 0, "ATELIER_BACKUP_RUNTIME_DIR",                                        \
+	    "what lives until the next boot (default " DEFAULT_RUNTIME_DIRECTORY ")")                                \
+	X(RESTIC, "restic", "PROGRAM", 0, "ATELIER_BACKUP_RESTIC", "the restic to use (default: the manifest's)")    \
+	X(JSON, "json", NULL, 0, NULL, "answer in JSON (docs/json.md)")                                              \
+	X(VERBOSE, "verbose", NULL, 0, NULL, "say more on stderr")                                                   \
+	X(HELP, "help", NULL, 0, NULL, "help, also of one command")                                                  \
+	X(VERSION, "version", NULL, 0, NULL, "the version of this program")                                          \
+	X(ALL, "all", NULL, OPTION_ALL, NULL, "all services of the manifest")                                        \
+	X(DRY_RUN, "dry-run", NULL, OPTION_DRY_RUN, NULL, "say what would happen and do nothing")                    \
+	X(OFFLINE, "offline", NULL, OPTION_OFFLINE, NULL, "leave the repository out")                                \
 	X(LIMIT, "limit", "N", OPTION_LIMIT, NULL, "at most so many")
 
-#define DEFAULT_STATE_DIRECTORY	  "/var/lib/atelier-backup"
+#define DEFAULT_STATE_DIRECTORY   "/var/lib/atelier-backup"
 #define DEFAULT_RUNTIME_DIRECTORY "/run/atelier-backup"
 
 /* Beyond every character, so that no short option can be meant. */
@@ -56,7 +55,7 @@ static const struct option_row rows[] = {
 };
 
 static const struct option getopt_rows[] = {
-#define X(name, word, argument, bit, variable, help)                                                         \
+#define X(name, word, argument, bit, variable, help)                                                                 \
 	{word, (argument) != NULL ? required_argument : no_argument, NULL, ID_##name},
     OPTION_LIST(X)
 #undef X
@@ -231,8 +230,7 @@ read_arguments(
 			if (optopt > 0 && optopt < ID_FIRST)
 				error_set(error, ERROR_USAGE, "there is no option -%c", optopt);
 			else
-				error_set(
-				    error, ERROR_USAGE, "there is no option like %s", arguments[optind - 1]);
+				error_set(error, ERROR_USAGE, "there is no option like %s", arguments[optind - 1]);
 			return error_hint(error, "'atelier-backup --help' lists the options");
 		}
 		*given |= row_of((enum option_id)id)->bit;
@@ -275,8 +273,8 @@ check_operands(const struct command *command, char *const *operands, struct erro
 
 /* `words` is the command and its operands. */
 static int
-choose_command(const struct command *const *commands, char *const *words, unsigned given,
-    struct options *options, struct error *error)
+choose_command(const struct command *const *commands, char *const *words, unsigned given, struct options *options,
+    struct error *error)
 {
 	if (options->action == OPTIONS_VERSION)
 		return 0;
@@ -372,8 +370,8 @@ options_from_environment(void)
 static void
 print_option(const struct option_row *row, FILE *file)
 {
-	cleanup_free char *words = row->argument != NULL ? xasprintf("--%s=%s", row->name, row->argument)
-							 : xasprintf("--%s", row->name);
+	cleanup_free char *words =
+	    row->argument != NULL ? xasprintf("--%s=%s", row->name, row->argument) : xasprintf("--%s", row->name);
 	fprintf(file, "  %-20s %s\n", words, row->help);
 	if (row->variable != NULL)
 		fprintf(file, "  %-20s $%s\n", "", row->variable);
@@ -399,8 +397,8 @@ options_print_help(const struct command *const *commands, FILE *file)
 		cleanup_free char *words = xasprintf("%s %s", commands[i]->name, commands[i]->operands);
 		fprintf(file, "  %-20s %s\n", words, commands[i]->summary);
 	}
-	fprintf(file, "  %-20s %s\n\nOptions of every command:\n", "help COMMAND",
-	    "what a command does, with examples");
+	fprintf(
+	    file, "  %-20s %s\n\nOptions of every command:\n", "help COMMAND", "what a command does, with examples");
 	print_options(0, true, file);
 	fputs("\nExit codes:\n", file);
 #define X(name, number, text) fprintf(file, "  %d  %s\n", number, text);
@@ -412,8 +410,8 @@ void
 options_print_command_help(const struct command *command, FILE *file)
 {
 	fprintf(file, "Usage: atelier-backup %s%s%s%s\n\n%s\n", command->name,
-	    command->options != 0 ? " [OPTION...]" : "", command->operands[0] != '\0' ? " " : "",
-	    command->operands, command->summary);
+	    command->options != 0 ? " [OPTION...]" : "", command->operands[0] != '\0' ? " " : "", command->operands,
+	    command->summary);
 	if (command->help != NULL && command->help[0] != '\0')
 		fprintf(file, "\n%s\n", command->help);
 	if (command->options != 0) {

@@ -8,8 +8,8 @@
 #include "cli/command.h"
 
 enum options_action {
-	OPTIONS_RUN,	      /* run `command` */
-	OPTIONS_HELP,	      /* help of the program */
+	OPTIONS_RUN,          /* run `command` */
+	OPTIONS_HELP,         /* help of the program */
 	OPTIONS_COMMAND_HELP, /* help of `command` */
 	OPTIONS_VERSION,
 	OPTIONS_NOTHING, /* no command was given */
@@ -25,8 +25,8 @@ struct options {
 
 /* Reads the command line. `commands` is NULL-terminated. Options may stand before and after the command,
  * after "--" only operands follow; paths are made absolute. ERROR_USAGE for everything that is wrong. */
-int options_parse(const struct command *const *commands, int argc, char *const *argv,
-    struct options *ret_options, struct error *error);
+int options_parse(const struct command *const *commands, int argc, char *const *argv, struct options *ret_options,
+    struct error *error);
 void options_clear(struct options *options);
 
 /* Is --json among the arguments, for those who have to report that the others are wrong? */

@@ -45,9 +45,8 @@ problems_print(const struct problem_list *problems, FILE *file)
 	for (size_t i = 0; i < problems->count; i++) {
 		const struct problem *problem = &problems->items[i];
 		enum tone tone = tone_of(problem->severity);
-		fprintf(file, "%s%s%s: %s: %s\n", terminal_tone(file, tone),
-		    problem_severity_word(problem->severity), terminal_end(file, tone), problem->place,
-		    problem->message);
+		fprintf(file, "%s%s%s: %s: %s\n", terminal_tone(file, tone), problem_severity_word(problem->severity),
+		    terminal_end(file, tone), problem->place, problem->message);
 		if (problem->remedy != NULL)
 			fprintf(file, "  %s\n", problem->remedy);
 	}
@@ -58,6 +57,6 @@ problems_print_count(const struct problem_list *problems, FILE *file)
 {
 	size_t errors = problem_count(problems, PROBLEM_ERROR);
 	size_t warnings = problem_count(problems, PROBLEM_WARNING);
-	fprintf(file, "%zu error%s, %zu warning%s\n", errors, errors == 1 ? "" : "s", warnings,
-	    warnings == 1 ? "" : "s");
+	fprintf(
+	    file, "%zu error%s, %zu warning%s\n", errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s");
 }

@@ -73,7 +73,7 @@ draw_line(struct progress *progress, bool now)
 	for (size_t i = 0; i < progress->lane_count; i++) {
 		const struct lane *lane = &progress->lanes[i];
 		text_printf(&line, "%s%s: %s", line.length > 0 ? " | " : "", lane->service,
-		    lane->bytes != NULL	 ? lane->bytes
+		    lane->bytes != NULL  ? lane->bytes
 		    : lane->word != NULL ? lane->word
 					 : "");
 	}
@@ -153,8 +153,8 @@ print_line(struct progress *progress, enum tone tone, const char *service, const
 {
 	clear_line(progress);
 	cleanup_free char *time = text_time_local(clock_wall(progress->clock));
-	printf("%s  %s%-16s %s%s\n", strlen(time) > 11 ? time + 11 : time, terminal_tone(stdout, tone),
-	    service, words, terminal_end(stdout, tone));
+	printf("%s  %s%-16s %s%s\n", strlen(time) > 11 ? time + 11 : time, terminal_tone(stdout, tone), service,
+	    words, terminal_end(stdout, tone));
 	fflush(stdout);
 }
 
@@ -230,8 +230,7 @@ progress_transition(struct progress *progress, int64_t job_id, const char *servi
 	}
 	cleanup_free char *printable = text_printable(message != NULL ? message : job_state_text(to));
 	cleanup_free char *words = xasprintf("%-10s  %s", job_state_word(to), printable);
-	print_line(
-	    progress, message != NULL && to != JOB_PRUNED ? TONE_WARNING : tone_of(to), service, words);
+	print_line(progress, message != NULL && to != JOB_PRUNED ? TONE_WARNING : tone_of(to), service, words);
 	draw_line(progress, true);
 }
 
@@ -254,8 +253,8 @@ bytes_words(const struct restic_progress *restic)
 	cleanup_text struct text words = {0};
 	if (restic->fraction >= 0)
 		text_printf(&words, "%3.0f %%  ", restic->fraction * 100);
-	text_printf(&words, "%s of %s, %llu of %llu files", done, total,
-	    (unsigned long long)restic->files_done, (unsigned long long)restic->files_total);
+	text_printf(&words, "%s of %s, %llu of %llu files", done, total, (unsigned long long)restic->files_done,
+	    (unsigned long long)restic->files_total);
 	if (restic->seconds_left > 0) {
 		cleanup_free char *left = text_duration(restic->seconds_left * USEC_PER_SEC);
 		text_printf(&words, ", %s left", left);
@@ -268,21 +267,19 @@ bytes_words(const struct restic_progress *restic)
 static json_t *
 bytes_json(json_t *document, const struct restic_progress *restic)
 {
-	json_object_set_new(
-	    document, "fraction", restic->fraction >= 0 ? json_real(restic->fraction) : json_null());
+	json_object_set_new(document, "fraction", restic->fraction >= 0 ? json_real(restic->fraction) : json_null());
 	json_object_set_new(document, "bytesDone", json_output_count(restic->bytes_done));
 	json_object_set_new(document, "bytesTotal", json_output_count(restic->bytes_total));
 	json_object_set_new(document, "filesDone", json_output_count(restic->files_done));
 	json_object_set_new(document, "filesTotal", json_output_count(restic->files_total));
 	json_object_set_new(document, "errors", json_output_count(restic->errors));
-	json_object_set_new(document, "secondsLeft",
-	    restic->seconds_left >= 0 ? json_integer(restic->seconds_left) : json_null());
+	json_object_set_new(
+	    document, "secondsLeft", restic->seconds_left >= 0 ? json_integer(restic->seconds_left) : json_null());
 	return document;
 }
 
 void
-progress_restic(
-    struct progress *progress, int64_t job_id, const char *service, const struct restic_progress *restic)
+progress_restic(struct progress *progress, int64_t job_id, const char *service, const struct restic_progress *restic)
 {
 	struct lane *lane = lane_of(progress, job_id, service);
 	free(lane->bytes);
@@ -304,8 +301,7 @@ progress_restic(
 }
 
 void
-progress_words(
-    struct progress *progress, int64_t job_id, const char *service, const char *source, const char *line)
+progress_words(struct progress *progress, int64_t job_id, const char *service, const char *source, const char *line)
 {
 	if (progress->json) {
 		json_t *document = json_event(progress, "words", job_id, service);
@@ -325,8 +321,7 @@ progress_words(
 /* ---- as an observer ---- */
 
 static void
-on_transition(
-    void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
+on_transition(void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
 {
 	const struct job_record *record = &job->record;
 	progress_transition(

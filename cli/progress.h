@@ -21,10 +21,10 @@ void progress_due(struct progress *progress, int64_t job_id, const char *service
 void progress_transition(struct progress *progress, int64_t job_id, const char *service, enum job_state from,
     enum job_state to, const char *event, const char *message);
 void progress_step(struct progress *progress, int64_t job_id, const char *service, const char *word);
-void progress_restic(
-    struct progress *progress, int64_t job_id, const char *service, const struct restic_progress *restic);
-void progress_words(
-    struct progress *progress, int64_t job_id, const char *service, const char *source, const char *line);
+void
+progress_restic(struct progress *progress, int64_t job_id, const char *service, const struct restic_progress *restic);
+void
+progress_words(struct progress *progress, int64_t job_id, const char *service, const char *source, const char *line);
 
 /* One line of ours, between the others. */
 void progress_say(struct progress *progress, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -23,13 +23,13 @@ run(const struct invocation *invocation)
 	int64_t run_id, wall = clock_wall(clock_system());
 	bool added;
 	if (journal_check_writable(journal, &error) < 0 ||
-	    kickoff_submit(journal, wall, manifest.kickoff, manifest.max_delay, services, count, &run_id,
-		&added, job_ids, &error) < 0)
+	    kickoff_submit(journal, wall, manifest.kickoff, manifest.max_delay, services, count, &run_id, &added,
+		job_ids, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
 	if (!added && !invocation->json) {
 		cleanup_free char *night = kickoff_night(wall, manifest.kickoff);
-		printf("the night of %s has its run already (run %lld); nothing is added\n", night,
-		    (long long)run_id);
+		printf(
+		    "the night of %s has its run already (run %lld); nothing is added\n", night, (long long)run_id);
 		fflush(stdout);
 	}
 	return attend(&(struct attendance){

@@ -57,17 +57,15 @@ print_time(const char *label, int64_t time)
 static void
 print_job(const struct job_record *job)
 {
-	printf("job %lld, %s of run %lld\n", (long long)job->id, job_kind_word(job->kind),
-	    (long long)job->run_id);
+	printf("job %lld, %s of run %lld\n", (long long)job->id, job_kind_word(job->kind), (long long)job->run_id);
 	print_text("service", job->service);
 	printf("%-12s %s: %s\n", "state", job_state_word(job->state), job_state_text(job->state));
 	enum tone tone = job_output_tone(job->outcome);
 	printf("%-12s %s%s%s\n", "outcome", terminal_tone(stdout, tone), job_outcome_word(job->outcome),
 	    terminal_end(stdout, tone));
 	if (error_is_set(&job->error)) {
-		print_owned(
-		    "reason", xasprintf("%s (%s, %s)", job->error.message, error_code_word(job->error.code),
-				  error_class_word(error_class_of(job->error.code))));
+		print_owned("reason", xasprintf("%s (%s, %s)", job->error.message, error_code_word(job->error.code),
+					  error_class_word(error_class_of(job->error.code))));
 		if (job->error.hint != NULL)
 			print_text("what to do", job->error.hint);
 	}
@@ -91,8 +89,8 @@ print_snapshot(const struct job_record *job)
 	cleanup_free char *added = text_size(job->bytes_added);
 	printf("%-12s %s in %llu files, %s added\n", "size", size, (unsigned long long)job->files, added);
 	if (job->missing_count > 0)
-		printf("%-12s %llu items that could not be read\n", "missing",
-		    (unsigned long long)job->missing_count);
+		printf(
+		    "%-12s %llu items that could not be read\n", "missing", (unsigned long long)job->missing_count);
 }
 
 /* What the job does was frozen when it was submitted; the manifest may say something else by now. */
@@ -129,8 +127,8 @@ on_transition(void *context, const struct transition *transition)
 static int
 print_transitions(struct journal *journal, int64_t id, struct error *error)
 {
-	static const struct table_column columns[] = {{"TIME", false}, {"ATTEMPT", true}, {"FROM", false},
-	    {"TO", false}, {"EVENT", false}, {"MESSAGE", false}};
+	static const struct table_column columns[] = {
+	    {"TIME", false}, {"ATTEMPT", true}, {"FROM", false}, {"TO", false}, {"EVENT", false}, {"MESSAGE", false}};
 	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
 	if (journal_transitions(journal, id, 0, on_transition, &table, error) < 0)
 		return -1;

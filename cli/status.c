@@ -132,12 +132,10 @@ print_attention(const struct status_report *report)
 {
 	for (size_t i = 0; i < report->attention_count; i++) {
 		const struct status_attention *attention = &report->attention[i];
-		enum tone tone =
-		    attention->condition == STATUS_GOOD ? TONE_WARNING : tone_of(attention->condition);
+		enum tone tone = attention->condition == STATUS_GOOD ? TONE_WARNING : tone_of(attention->condition);
 		cleanup_free char *subject = text_printable(attention->subject);
 		cleanup_free char *message = text_printable(attention->message);
-		printf("%s%s%s: %s\n", terminal_tone(stdout, tone), subject, terminal_end(stdout, tone),
-		    message);
+		printf("%s%s%s: %s\n", terminal_tone(stdout, tone), subject, terminal_end(stdout, tone), message);
 		if (attention->hint == NULL)
 			continue;
 		cleanup_free char *hint = text_printable(attention->hint);
@@ -204,9 +202,9 @@ sizes_of(const struct status_facts *facts, uint64_t *ret_bytes, uint64_t *ret_ad
 static void
 print_lines(const struct status_report *report, const struct status_house *house)
 {
-	static const struct table_column columns[] = {{"SERVICE", false}, {"CONDITION", false},
-	    {"STATE", false}, {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true},
-	    {"AWAY", true}, {"NEXT", false}};
+	static const struct table_column columns[] = {{"SERVICE", false}, {"CONDITION", false}, {"STATE", false},
+	    {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true}, {"AWAY", true},
+	    {"NEXT", false}};
 	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
 	for (size_t i = 0; i < report->line_count; i++) {
 		const struct status_line *line = &report->lines[i];
@@ -256,8 +254,7 @@ line_json(const struct status_line *line)
 	json_object_set_new(object, "condition", json_output_text(status_condition_word(line->condition)));
 	json_object_set_new(object, "overdue", json_boolean(line->overdue));
 	json_object_set_new(object, "interrupted", json_boolean(line->interrupted));
-	json_object_set_new(
-	    object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
+	json_object_set_new(object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
 	json_object_set_new(
 	    object, "last_finished", facts->has_verdict ? job_output_json(&facts->verdict) : json_null());
 	json_object_set_new(object, "last_good", good_json(line));
@@ -272,16 +269,14 @@ print_json(const struct status_report *report, const struct status_house *house)
 {
 	json_t *document = json_output_new();
 	json_object_set_new(document, "time", json_output_time(house->now));
-	json_object_set_new(
-	    document, "condition", json_output_text(status_condition_word(report->condition)));
+	json_object_set_new(document, "condition", json_output_text(status_condition_word(report->condition)));
 	json_object_set_new(document, "runner", json_boolean(house->runner_alive));
 	json_object_set_new(document, "quarantined", json_integer(house->quarantined));
 	json_t *attention = json_array();
 	for (size_t i = 0; i < report->attention_count; i++) {
 		const struct status_attention *item = &report->attention[i];
 		json_t *object = json_object();
-		json_object_set_new(
-		    object, "condition", json_output_text(status_condition_word(item->condition)));
+		json_object_set_new(object, "condition", json_output_text(status_condition_word(item->condition)));
 		json_object_set_new(object, "subject", json_output_text(item->subject));
 		json_object_set_new(object, "message", json_output_text(item->message));
 		json_object_set_new(object, "hint", json_output_text(item->hint));
@@ -296,8 +291,8 @@ print_json(const struct status_report *report, const struct status_house *house)
 }
 
 static enum exit_code
-status_of(const struct invocation *invocation, const struct manifest *manifest,
-    const struct service *const *services, size_t count)
+status_of(const struct invocation *invocation, const struct manifest *manifest, const struct service *const *services,
+    size_t count)
 {
 	cleanup_journal struct journal *journal = NULL;
 	if (cli_open_journal_readonly(invocation, &journal) < 0)

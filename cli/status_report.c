@@ -42,15 +42,15 @@ status_facts_clear(struct status_facts *facts)
 	*facts = (struct status_facts){.service = NULL};
 }
 
-static void __attribute__((format(printf, 5, 6))) add_attention(struct status_report *report,
-    enum status_condition condition, const char *subject, const char *hint, const char *format, ...)
+static void __attribute__((format(printf, 5, 6)))
+add_attention(struct status_report *report, enum status_condition condition, const char *subject, const char *hint,
+    const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
 	char *message = xvasprintf(format, arguments);
 	va_end(arguments);
-	report->attention =
-	    xreallocarray(report->attention, report->attention_count + 1, sizeof(*report->attention));
+	report->attention = xreallocarray(report->attention, report->attention_count + 1, sizeof(*report->attention));
 	report->attention[report->attention_count++] = (struct status_attention){
 	    .condition = condition,
 	    .subject = xstrdup(subject),
@@ -79,8 +79,8 @@ judge_given_up(struct status_report *report, const struct obligation_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct obligation *owed = &list->items[i];
 		add_attention(report, STATUS_FAILED, owed->subject,
-		    "remove what prevents it, then run 'atelier-backup recover' to try again",
-		    "%s (job %lld): %s", obligation_text(owed->kind), (long long)owed->job_id,
+		    "remove what prevents it, then run 'atelier-backup recover' to try again", "%s (job %lld): %s",
+		    obligation_text(owed->kind), (long long)owed->job_id,
 		    owed->message != NULL ? owed->message : "tried as often as allowed");
 	}
 }
@@ -115,8 +115,7 @@ age_of(int64_t now, int64_t then)
 static int64_t
 away_of(const struct status_house *house, const struct status_facts *facts)
 {
-	if (facts->has_current && !job_state_is_terminal(facts->current.state) &&
-	    facts->current.away_since != 0)
+	if (facts->has_current && !job_state_is_terminal(facts->current.state) && facts->current.away_since != 0)
 		return facts->current.away + age_of(house->now, facts->current.away_since);
 	return facts->has_verdict ? facts->verdict.away : 0;
 }
@@ -173,10 +172,9 @@ explain_verdict(struct status_report *report, const struct status_line *line, en
 	if (!facts->has_verdict || facts->verdict.outcome != outcome)
 		return;
 	const struct job_record *job = &facts->verdict;
-	cleanup_free char *hint =
-	    job->error.hint != NULL
-		? xstrdup(job->error.hint)
-		: xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
+	cleanup_free char *hint = job->error.hint != NULL
+				      ? xstrdup(job->error.hint)
+				      : xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
 	add_attention(report, condition, facts->service->name, hint, "%s: %s", job_outcome_word(outcome),
 	    job->error.message != NULL ? job->error.message : "no reason was recorded");
 }
@@ -187,26 +185,24 @@ explain_overdue(struct status_report *report, const struct status_line *line)
 	if (!line->overdue)
 		return;
 	const char *name = line->facts->service->name;
-	cleanup_free char *hint =
-	    xasprintf("run 'atelier-backup backup %s', and see that the timer or cron runs "
-		      "'atelier-backup run' every night",
-		name);
+	cleanup_free char *hint = xasprintf("run 'atelier-backup backup %s', and see that the timer or cron runs "
+					    "'atelier-backup run' every night",
+	    name);
 	if (line->good_age < 0) {
 		add_attention(report, STATUS_OVERDUE, name, hint, "overdue: there is no good backup yet");
 		return;
 	}
 	cleanup_free char *age = text_duration(line->good_age);
 	cleanup_free char *allowed = text_duration(line->facts->service->overdue_after);
-	add_attention(report, STATUS_OVERDUE, name, hint,
-	    "overdue: the last good backup is %s old, more than %s", age, allowed);
+	add_attention(report, STATUS_OVERDUE, name, hint, "overdue: the last good backup is %s old, more than %s",
+	    age, allowed);
 }
 
 void
 status_report_make(const struct status_house *house, const struct status_facts *facts, size_t count,
     struct status_report *ret_report)
 {
-	struct status_report report = {
-	    .lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
+	struct status_report report = {.lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
 	for (size_t i = 0; i < count; i++)
 		report.lines[i] = judge_service(house, &facts[i]);
 

@@ -33,10 +33,10 @@ struct status_house {
 };
 
 /* The worst that is to be said about a service; ordered. */
-#define STATUS_CONDITION_LIST(X)                                                                             \
-	X(GOOD, "good", COMPLETE)                                                                            \
-	X(PARTIAL, "partial", PARTIAL)                                                                       \
-	X(OVERDUE, "overdue", OVERDUE)                                                                       \
+#define STATUS_CONDITION_LIST(X)                                                                                     \
+	X(GOOD, "good", COMPLETE)                                                                                    \
+	X(PARTIAL, "partial", PARTIAL)                                                                               \
+	X(OVERDUE, "overdue", OVERDUE)                                                                               \
 	X(FAILED, "failed", FAILED)
 
 enum status_condition {
@@ -53,7 +53,7 @@ struct status_line {
 	bool interrupted; /* the current job has not ended, and nobody works on it */
 	bool overdue;
 	int64_t good_age;  /* of the last good snapshot; negative: there is none */
-	int64_t away;	   /* in the job at hand, the window that is open now included */
+	int64_t away;      /* in the job at hand, the window that is open now included */
 	int64_t next_from; /* when the next backup may begin at the earliest, and at the latest; 0: it is
 			      running */
 	int64_t next_until;

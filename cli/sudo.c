@@ -35,15 +35,14 @@ sudo_if_needed(const struct command *command, int argc, char *const *argv, struc
 	}
 	cleanup_free char *sudo = program_find("sudo");
 	if (sudo == NULL) {
-		error_set(error, ERROR_PERMISSION, "'%s' has to run as root, and there is no sudo here",
-		    command->name);
+		error_set(
+		    error, ERROR_PERMISSION, "'%s' has to run as root, and there is no sudo here", command->name);
 		return error_hint(error, "become root and run it again");
 	}
 	char program[PATH_MAX] = "";
 	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	if (length < 0)
-		return error_set(
-		    error, ERROR_SYSTEM, "our own program is not to be found: %s", strerror(errno));
+		return error_set(error, ERROR_SYSTEM, "our own program is not to be found: %s", strerror(errno));
 	cleanup_strings char **arguments = sudo_arguments(program, argc, argv);
 	execv(sudo, arguments);
 	return error_set(error, ERROR_PERMISSION, "sudo cannot be run: %s", strerror(errno));

@@ -39,8 +39,7 @@ table_take(struct table *table, char *text)
 }
 
 static void
-print_cell(
-    FILE *file, const struct table_column *column, const char *text, enum tone tone, size_t width, bool last)
+print_cell(FILE *file, const struct table_column *column, const char *text, enum tone tone, size_t width, bool last)
 {
 	size_t own = terminal_width(text);
 	int padding = own < width ? (int)(width - own) : 0;
@@ -68,13 +67,12 @@ table_print(const struct table *table, FILE *file)
 		}
 	}
 	for (size_t i = 0; i < columns; i++)
-		print_cell(file, &table->columns[i], table->columns[i].heading, TONE_FAINT, widths[i],
-		    i + 1 == columns);
+		print_cell(
+		    file, &table->columns[i], table->columns[i].heading, TONE_FAINT, widths[i], i + 1 == columns);
 	for (size_t row = 0; row < rows; row++) {
 		for (size_t i = 0; i < columns; i++) {
 			const struct table_cell *cell = &table->cells[row * columns + i];
-			print_cell(
-			    file, &table->columns[i], cell->text, cell->tone, widths[i], i + 1 == columns);
+			print_cell(file, &table->columns[i], cell->text, cell->tone, widths[i], i + 1 == columns);
 		}
 	}
 }

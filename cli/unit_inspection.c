@@ -46,8 +46,8 @@ unit_inspection(char *const *names, struct unit_list *ret_units, struct error *e
 	if (!systemd_is_running()) {
 		error_set(error, ERROR_SYSTEMD_UNAVAILABLE,
 		    "units are to be stopped, and systemd does not run this machine");
-		return error_hint(error,
-		    "set \"stopUnits\": [], and stop and start the service in preBackup and postBackup");
+		return error_hint(
+		    error, "set \"stopUnits\": [], and stop and start the service in preBackup and postBackup");
 	}
 	struct inspection inspection = {.base = event_base_new()};
 	if (inspection.base == NULL)

@@ -64,11 +64,11 @@ cleanup_strings_function(char ***list)
 #define cleanup_strings __attribute__((cleanup(cleanup_strings_function)))
 
 /* Hands the value of a cleanup variable over to a new owner. */
-#define take_pointer(pointer)                                                                                 \
-	({                                                                                                     \
-		__typeof__(pointer) taken_ = (pointer);                                                        \
-		(pointer) = NULL;                                                                              \
-		taken_;                                                                                        \
+#define take_pointer(pointer)                                                                                        \
+	({                                                                                                           \
+		__typeof__(pointer) taken_ = (pointer);                                                              \
+		(pointer) = NULL;                                                                                    \
+		taken_;                                                                                              \
 	})
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))

@@ -47,10 +47,10 @@ struct child {
 	int64_t stop_grace;
 	int64_t started;
 	struct child_exit exit;
-	bool exited;	/* `exit` is known */
-	bool reaped;	/* only at the very end, so that the pid stays ours until then */
+	bool exited;    /* `exit` is known */
+	bool reaped;    /* only at the very end, so that the pid stays ours until then */
 	bool abandoned; /* in a callback: freed when that has returned */
-	bool busy;	/* a callback of the owner is running */
+	bool busy;      /* a callback of the owner is running */
 	child_exit_fn *on_exit;
 	void *context;
 };
@@ -101,11 +101,10 @@ log_obituary(const struct child *child)
 	cleanup_free char *duration = text_duration(child->exit.elapsed);
 	const char *why = child->exit.stopped_by_us ? ", we stopped it" : "";
 	if (child->exit.killed_by_us)
-		log_warning("%s (pid %ld) %s after %s%s", child->name, (long)child->identity.pid, words,
-		    duration, why);
+		log_warning(
+		    "%s (pid %ld) %s after %s%s", child->name, (long)child->identity.pid, words, duration, why);
 	else
-		log_info("%s (pid %ld) %s after %s%s", child->name, (long)child->identity.pid, words,
-		    duration, why);
+		log_info("%s (pid %ld) %s after %s%s", child->name, (long)child->identity.pid, words, duration, why);
 }
 
 static void
@@ -142,8 +141,7 @@ child_settle(struct child *child)
 		return;
 	if (child->abandoned)
 		child_bury_abandoned(child);
-	else if (child->exited && child->standard_output.descriptor < 0 &&
-		 child->standard_error.descriptor < 0)
+	else if (child->exited && child->standard_output.descriptor < 0 && child->standard_error.descriptor < 0)
 		child_finish(child);
 }
 
@@ -261,8 +259,8 @@ peek_exit(const struct child *child, siginfo_t *ret_info)
 	*ret_info = (siginfo_t){.si_pid = 0};
 	if (waitid(P_PIDFD, (id_t)child->pidfd, ret_info, WEXITED | WNOWAIT | WNOHANG) < 0) {
 		/* Somebody else reaped it, or SIGCHLD is ignored: our own bug. */
-		log_error("the exit status of %s (pid %ld) is lost: %s", child->name,
-		    (long)child->identity.pid, strerror(errno));
+		log_error("the exit status of %s (pid %ld) is lost: %s", child->name, (long)child->identity.pid,
+		    strerror(errno));
 		ret_info->si_pid = child->identity.pid;
 		ret_info->si_code = CLD_EXITED;
 		ret_info->si_status = 255;
@@ -342,8 +340,8 @@ child_identity_of(const struct child *child)
 }
 
 static int
-stream_open(struct stream *stream, struct child *child, int descriptor, child_line_fn *on_line,
-    struct event_base *base)
+stream_open(
+    struct stream *stream, struct child *child, int descriptor, child_line_fn *on_line, struct event_base *base)
 {
 	stream->child = child;
 	stream->on_line = on_line;
@@ -362,15 +360,13 @@ child_watch(struct child *child, struct event_base *base, const struct child_spa
 	if (child->pidfd < 0)
 		return error_set(error, ERROR_SYSTEM, "cannot watch %s: %s", spec->name, strerror(errno));
 	if (child_identity_read(spawned->pid, &child->identity) < 0)
-		return error_set(
-		    error, ERROR_SYSTEM, "cannot read the start time of %s in /proc", spec->name);
+		return error_set(error, ERROR_SYSTEM, "cannot read the start time of %s in /proc", spec->name);
 	child->ended = event_new(base, child->pidfd, EV_READ | EV_PERSIST, child_ended, child);
 	child->grace = evtimer_new(base, grace_expired, child);
 	child->linger = evtimer_new(base, linger_expired, child);
 	if (child->ended == NULL || child->grace == NULL || child->linger == NULL ||
 	    event_add(child->ended, NULL) < 0 ||
-	    stream_open(&child->standard_output, child, spawned->standard_output, spec->on_stdout, base) <
-		0 ||
+	    stream_open(&child->standard_output, child, spawned->standard_output, spec->on_stdout, base) < 0 ||
 	    stream_open(&child->standard_error, child, spawned->standard_error, spec->on_stderr, base) < 0)
 		return error_set(error, ERROR_SYSTEM, "cannot watch %s on the loop", spec->name);
 	return 0;

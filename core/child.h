@@ -26,7 +26,7 @@ struct child_identity {
 
 /* How a child ended. */
 struct child_exit {
-	bool signalled;     /* ended by a signal: `number` is the signal, else the exit code */
+	bool signalled; /* ended by a signal: `number` is the signal, else the exit code */
 	int number;
 	bool stopped_by_us; /* child_stop or child_kill was called before it ended */
 	bool killed_by_us;  /* ... and SIGKILL was needed */
@@ -52,19 +52,19 @@ struct child_spec {
 	const char *directory;          /* working directory; NULL: "/" */
 	const void *input;              /* what the child finds on stdin (an anonymous file); NULL: /dev/null */
 	size_t input_length;
-	bool drop_privileges;           /* become user/group below: setgroups, setgid, setuid */
+	bool drop_privileges; /* become user/group below: setgroups, setgid, setuid */
 	uid_t user;
 	gid_t group;
-	int nice;                       /* added to our own; 0: as we are */
-	int io_class;                   /* 0: as we are; 2 best-effort, 3 idle (ioprio_set(2)) */
-	int io_level;                   /* 0..7, for best-effort */
-	int death_signal;               /* sent by the kernel when we die (PR_SET_PDEATHSIG); 0: none */
-	int stop_signal;                /* first rung of child_stop; 0: SIGTERM */
-	int64_t stop_grace;             /* microseconds between that and SIGKILL; 0: 10 s */
-	size_t line_limit;              /* 0: 1 MiB */
-	child_line_fn *on_stdout;       /* NULL: drained and dropped */
+	int nice;                 /* added to our own; 0: as we are */
+	int io_class;             /* 0: as we are; 2 best-effort, 3 idle (ioprio_set(2)) */
+	int io_level;             /* 0..7, for best-effort */
+	int death_signal;         /* sent by the kernel when we die (PR_SET_PDEATHSIG); 0: none */
+	int stop_signal;          /* first rung of child_stop; 0: SIGTERM */
+	int64_t stop_grace;       /* microseconds between that and SIGKILL; 0: 10 s */
+	size_t line_limit;        /* 0: 1 MiB */
+	child_line_fn *on_stdout; /* NULL: drained and dropped */
 	child_line_fn *on_stderr;
-	child_spawned_fn *on_spawned;   /* may be NULL */
+	child_spawned_fn *on_spawned; /* may be NULL */
 	child_exit_fn *on_exit;
 	void *context;
 };

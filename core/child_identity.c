@@ -45,8 +45,7 @@ child_identity_read(pid_t pid, struct child_identity *ret_identity)
 	const char *command_end = strrchr(stat, ')');
 	char state;
 	uint64_t start_ticks;
-	if (command_end == NULL || command_end[1] != ' ' ||
-	    !parse_stat(command_end + 2, &state, &start_ticks))
+	if (command_end == NULL || command_end[1] != ' ' || !parse_stat(command_end + 2, &state, &start_ticks))
 		return -1;
 	/* Nothing runs in a zombie; where PID 1 does not reap, it would be there for ever. */
 	if (state == 'Z' || state == 'X')
@@ -69,8 +68,7 @@ wait_for_end(int pidfd, int64_t patience)
 	int64_t deadline = clock_monotonic(clock_system()) + patience;
 	struct pollfd poll_for = {.fd = pidfd, .events = POLLIN};
 	for (;;) {
-		int64_t left =
-		    (deadline - clock_monotonic(clock_system()) + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+		int64_t left = (deadline - clock_monotonic(clock_system()) + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
 		int timeout = left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 		int count = poll(&poll_for, 1, timeout);
 		if (count > 0)

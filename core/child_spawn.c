@@ -46,7 +46,8 @@ struct plan {
 	const struct wiring *wiring;
 };
 
-static void __attribute__((noreturn)) give_up(int control, enum step step)
+static void __attribute__((noreturn))
+give_up(int control, enum step step)
 {
 	struct report report = {.step = step, .number = errno};
 	send(control, &report, sizeof(report), MSG_NOSIGNAL);
@@ -116,8 +117,7 @@ set_priorities(const struct child_spec *spec)
 	if (spec->nice != 0 && nice(spec->nice) < 0)
 		errno = 0;
 	if (spec->io_class != 0)
-		syscall(
-		    SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(spec->io_class, spec->io_level));
+		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(spec->io_class, spec->io_level));
 	drop_oom_protection();
 }
 
@@ -147,7 +147,8 @@ wait_at_gate(void)
 		_exit(127);
 }
 
-static void __attribute__((noreturn)) run_child(const struct plan *plan)
+static void __attribute__((noreturn))
+run_child(const struct plan *plan)
 {
 	const struct child_spec *spec = plan->spec;
 
@@ -176,9 +177,8 @@ static void __attribute__((noreturn)) run_child(const struct plan *plan)
 static enum error_code
 code_of_errno(int number)
 {
-	return number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE
-		   ? ERROR_SYSTEM_BUSY
-		   : ERROR_SYSTEM;
+	return number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE ? ERROR_SYSTEM_BUSY
+											    : ERROR_SYSTEM;
 }
 
 static int
@@ -199,17 +199,14 @@ receive_report(int control, struct report *ret_report)
 }
 
 static int
-report_error(
-    const struct report *report, const char *program, const struct child_spec *spec, struct error *error)
+report_error(const struct report *report, const char *program, const struct child_spec *spec, struct error *error)
 {
 	cannot_execute(program, report->number, error);
 	switch (report->step) {
 	case STEP_PRIVILEGES:
-		return error_prefix(
-		    error, "as user %u, group %u", (unsigned)spec->user, (unsigned)spec->group);
+		return error_prefix(error, "as user %u, group %u", (unsigned)spec->user, (unsigned)spec->group);
 	case STEP_DIRECTORY:
-		return error_prefix(
-		    error, "in the directory %s", spec->directory == NULL ? "/" : spec->directory);
+		return error_prefix(error, "in the directory %s", spec->directory == NULL ? "/" : spec->directory);
 	case STEP_SETUP:
 		return error_prefix(error, "setting up the process");
 	case STEP_READY:
@@ -305,8 +302,8 @@ wait_until_ready(const struct child_spawned *spawned, const struct child_spec *s
 {
 	struct report report;
 	if (!receive_report(spawned->control, &report))
-		return error_set(error, ERROR_SYSTEM, "cannot execute %s: its process ended before it began",
-		    spawned->program);
+		return error_set(
+		    error, ERROR_SYSTEM, "cannot execute %s: its process ended before it began", spawned->program);
 	if (report.step != STEP_READY)
 		return report_error(&report, spawned->program, spec, error);
 	return 0;
@@ -343,8 +340,8 @@ child_spawn(const struct child_spec *spec, struct child_spawned *ret_spawned, st
 	/* The child does it as well: whoever comes first, the group is there when somebody has to kill it. */
 	if (pid > 0)
 		setpgid(pid, pid);
-	int result = pid < 0 ? cannot_execute(spawned.program, number, error)
-			     : wait_until_ready(&spawned, spec, error);
+	int result =
+	    pid < 0 ? cannot_execute(spawned.program, number, error) : wait_until_ready(&spawned, spec, error);
 	if (result < 0) {
 		child_spawn_undo(&spawned);
 		return -1;

@@ -91,8 +91,8 @@ expand(const unsigned char *block, uint32_t schedule[64])
 			      (uint32_t)block[i * 4 + 2] << 8 | (uint32_t)block[i * 4 + 3];
 	for (size_t i = 16; i < 64; i++) {
 		uint32_t old = schedule[i - 15], young = schedule[i - 2];
-		schedule[i] = schedule[i - 16] + (rotate(old, 7) ^ rotate(old, 18) ^ old >> 3) +
-			      schedule[i - 7] + (rotate(young, 17) ^ rotate(young, 19) ^ young >> 10);
+		schedule[i] = schedule[i - 16] + (rotate(old, 7) ^ rotate(old, 18) ^ old >> 3) + schedule[i - 7] +
+			      (rotate(young, 17) ^ rotate(young, 19) ^ young >> 10);
 	}
 }
 
@@ -106,8 +106,7 @@ digest_block(uint32_t state[WORDS], const unsigned char *block)
 	for (size_t i = 0; i < 64; i++) {
 		uint32_t first = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) +
 				 constants[i] + schedule[i];
-		uint32_t second =
-		    (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+		uint32_t second = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
 		h = g, g = f, f = e, e = d + first;
 		d = c, c = b, b = a, a = first + second;
 	}

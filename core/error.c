@@ -20,8 +20,7 @@ static const struct {
 #undef X
 };
 
-const char *
-error_class_word(enum error_class class)
+const char *error_class_word(enum error_class class)
 {
 	return class_words[class];
 }

@@ -13,13 +13,13 @@
  * partial    there is a result, and something is missing from it
  * cancelled  somebody asked for it
  * bug        our own mistake; never caused by input */
-#define ERROR_CLASS_LIST(X)                                                                                   \
-	X(NONE, "none")                                                                                        \
-	X(PERMANENT, "permanent")                                                                              \
-	X(TRANSIENT, "transient")                                                                              \
-	X(BUSY, "busy")                                                                                        \
-	X(PARTIAL, "partial")                                                                                  \
-	X(CANCELLED, "cancelled")                                                                              \
+#define ERROR_CLASS_LIST(X)                                                                                          \
+	X(NONE, "none")                                                                                              \
+	X(PERMANENT, "permanent")                                                                                    \
+	X(TRANSIENT, "transient")                                                                                    \
+	X(BUSY, "busy")                                                                                              \
+	X(PARTIAL, "partial")                                                                                        \
+	X(CANCELLED, "cancelled")                                                                                    \
 	X(BUG, "bug")
 
 enum error_class {
@@ -29,52 +29,52 @@ enum error_class {
 };
 
 /* X(name, word in journal and JSON, class) */
-#define ERROR_CODE_LIST(X)                                                                                    \
-	X(NONE, "none", NONE)                                                                                  \
-	X(USAGE, "usage", PERMANENT)                                                                           \
-	X(MANIFEST, "manifest", PERMANENT)                                                                     \
-	X(SECRET, "secret", PERMANENT)                                                                         \
-	X(PERMISSION, "permission", PERMANENT)                                                                 \
-	X(SYSTEM, "system", PERMANENT)                                                                         \
-	X(SYSTEM_BUSY, "system-busy", TRANSIENT)                                                               \
-	X(NO_SPACE, "no-space", PERMANENT)                                                                     \
-	X(JOURNAL, "journal", PERMANENT)                                                                       \
-	X(JOURNAL_NEWER, "journal-newer", PERMANENT)                                                           \
-	X(JOURNAL_DAMAGED, "journal-damaged", PERMANENT)                                                       \
-	X(REPOSITORY_MISSING, "repository-missing", PERMANENT)                                                 \
-	X(REPOSITORY_UNREACHABLE, "repository-unreachable", TRANSIENT)                                         \
-	X(REPOSITORY_LOCKED, "repository-locked", BUSY)                                                        \
-	X(REPOSITORY_PASSWORD, "repository-password", PERMANENT)                                               \
-	X(REPOSITORY_RIGHTS, "repository-rights", PERMANENT)                                                   \
-	X(REPOSITORY_FULL, "repository-full", PERMANENT)                                                       \
-	X(REPOSITORY_DAMAGED, "repository-damaged", PERMANENT)                                                 \
-	X(RESTIC_MISSING, "restic-missing", PERMANENT)                                                         \
-	X(RESTIC_UNSUPPORTED, "restic-unsupported", PERMANENT)                                                 \
-	X(RESTIC_FAILED, "restic-failed", PERMANENT)                                                           \
-	X(RESTIC_KILLED, "restic-killed", TRANSIENT)                                                           \
-	X(SOURCE_MISSING, "source-missing", PERMANENT)                                                         \
-	X(SOURCE_UNREADABLE, "source-unreadable", PERMANENT)                                                   \
-	X(SOURCE_PARTLY_UNREADABLE, "source-partly-unreadable", PARTIAL)                                       \
-	X(SNAPSHOT_EMPTY, "snapshot-empty", PERMANENT)                                                         \
-	X(SNAPSHOT_MISMATCH, "snapshot-mismatch", PERMANENT)                                                   \
-	X(UNIT_MISSING, "unit-missing", PERMANENT)                                                             \
-	X(UNIT_UNSTOPPABLE, "unit-unstoppable", PERMANENT)                                                     \
-	X(UNIT_STOP_FAILED, "unit-stop-failed", TRANSIENT)                                                     \
-	X(UNIT_START_FAILED, "unit-start-failed", PERMANENT)                                                   \
-	X(UNIT_RETURNED, "unit-returned", TRANSIENT)                                                           \
-	X(SYSTEMD_UNAVAILABLE, "systemd-unavailable", PERMANENT)                                               \
-	X(BUS_LOST, "bus-lost", TRANSIENT)                                                                     \
-	X(DATABASE_MISSING, "database-missing", PERMANENT)                                                     \
-	X(DATABASE_DAMAGED, "database-damaged", PERMANENT)                                                     \
-	X(DATABASE_HELD, "database-held", TRANSIENT)                                                           \
-	X(DATABASE_UNSUPPORTED, "database-unsupported", PERMANENT)                                             \
-	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                               \
-	X(DEADLINE, "deadline", TRANSIENT)                                                                     \
-	X(INTERRUPTED, "interrupted", TRANSIENT)                                                               \
-	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                     \
-	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                               \
-	X(CANCELLED, "cancelled", CANCELLED)                                                                   \
-	X(UNSUPPORTED, "unsupported", PERMANENT)                                                               \
+#define ERROR_CODE_LIST(X)                                                                                           \
+	X(NONE, "none", NONE)                                                                                        \
+	X(USAGE, "usage", PERMANENT)                                                                                 \
+	X(MANIFEST, "manifest", PERMANENT)                                                                           \
+	X(SECRET, "secret", PERMANENT)                                                                               \
+	X(PERMISSION, "permission", PERMANENT)                                                                       \
+	X(SYSTEM, "system", PERMANENT)                                                                               \
+	X(SYSTEM_BUSY, "system-busy", TRANSIENT)                                                                     \
+	X(NO_SPACE, "no-space", PERMANENT)                                                                           \
+	X(JOURNAL, "journal", PERMANENT)                                                                             \
+	X(JOURNAL_NEWER, "journal-newer", PERMANENT)                                                                 \
+	X(JOURNAL_DAMAGED, "journal-damaged", PERMANENT)                                                             \
+	X(REPOSITORY_MISSING, "repository-missing", PERMANENT)                                                       \
+	X(REPOSITORY_UNREACHABLE, "repository-unreachable", TRANSIENT)                                               \
+	X(REPOSITORY_LOCKED, "repository-locked", BUSY)                                                              \
+	X(REPOSITORY_PASSWORD, "repository-password", PERMANENT)                                                     \
+	X(REPOSITORY_RIGHTS, "repository-rights", PERMANENT)                                                         \
+	X(REPOSITORY_FULL, "repository-full", PERMANENT)                                                             \
+	X(REPOSITORY_DAMAGED, "repository-damaged", PERMANENT)                                                       \
+	X(RESTIC_MISSING, "restic-missing", PERMANENT)                                                               \
+	X(RESTIC_UNSUPPORTED, "restic-unsupported", PERMANENT)                                                       \
+	X(RESTIC_FAILED, "restic-failed", PERMANENT)                                                                 \
+	X(RESTIC_KILLED, "restic-killed", TRANSIENT)                                                                 \
+	X(SOURCE_MISSING, "source-missing", PERMANENT)                                                               \
+	X(SOURCE_UNREADABLE, "source-unreadable", PERMANENT)                                                         \
+	X(SOURCE_PARTLY_UNREADABLE, "source-partly-unreadable", PARTIAL)                                             \
+	X(SNAPSHOT_EMPTY, "snapshot-empty", PERMANENT)                                                               \
+	X(SNAPSHOT_MISMATCH, "snapshot-mismatch", PERMANENT)                                                         \
+	X(UNIT_MISSING, "unit-missing", PERMANENT)                                                                   \
+	X(UNIT_UNSTOPPABLE, "unit-unstoppable", PERMANENT)                                                           \
+	X(UNIT_STOP_FAILED, "unit-stop-failed", TRANSIENT)                                                           \
+	X(UNIT_START_FAILED, "unit-start-failed", PERMANENT)                                                         \
+	X(UNIT_RETURNED, "unit-returned", TRANSIENT)                                                                 \
+	X(SYSTEMD_UNAVAILABLE, "systemd-unavailable", PERMANENT)                                                     \
+	X(BUS_LOST, "bus-lost", TRANSIENT)                                                                           \
+	X(DATABASE_MISSING, "database-missing", PERMANENT)                                                           \
+	X(DATABASE_DAMAGED, "database-damaged", PERMANENT)                                                           \
+	X(DATABASE_HELD, "database-held", TRANSIENT)                                                                 \
+	X(DATABASE_UNSUPPORTED, "database-unsupported", PERMANENT)                                                   \
+	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                                     \
+	X(DEADLINE, "deadline", TRANSIENT)                                                                           \
+	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \
+	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                           \
+	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                                     \
+	X(CANCELLED, "cancelled", CANCELLED)                                                                         \
+	X(UNSUPPORTED, "unsupported", PERMANENT)                                                                     \
 	X(INTERNAL, "internal", BUG)
 
 enum error_code {
@@ -93,7 +93,8 @@ struct error {
 /* Fills `error` (which may be NULL: then nothing is recorded) and returns -1, so that a failing function can say
  * `return error_set(error, ERROR_X, "...", ...)`. An older error in the record is replaced. Control characters in
  * the message are replaced by '?', because messages carry words of other programs. */
-int error_set(struct error *error, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int
+error_set(struct error *error, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int error_vset(struct error *error, enum error_code code, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 

@@ -84,14 +84,13 @@ file_check_trust(const char *path, bool secret, struct error *error)
 		return error_hint(error, "chown root: %s", path);
 	}
 	if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		error_set(error, ERROR_PERMISSION, "%s can be written by others than its owner (mode %04o)",
-		    path, status.st_mode & 07777U);
+		error_set(error, ERROR_PERMISSION, "%s can be written by others than its owner (mode %04o)", path,
+		    status.st_mode & 07777U);
 		return error_hint(error, "chmod %s %s", secret ? "go-rwx" : "go-w", path);
 	}
 	if (secret && (status.st_mode & (S_IRGRP | S_IROTH)) != 0) {
-		error_set(error, ERROR_PERMISSION,
-		    "the secret %s can be read by others than its owner (mode %04o)", path,
-		    status.st_mode & 07777U);
+		error_set(error, ERROR_PERMISSION, "the secret %s can be read by others than its owner (mode %04o)",
+		    path, status.st_mode & 07777U);
 		return error_hint(error, "chmod go-rwx %s", path);
 	}
 	return 0;
@@ -169,8 +168,8 @@ directory_make_private(const char *path, struct error *error)
 	if (descriptor < 0 || fstat(descriptor, &status) < 0)
 		return file_error(error, "use the directory", path);
 	if (status.st_uid != geteuid()) {
-		error_set(error, ERROR_PERMISSION, "the directory %s belongs to user %u, not to user %u",
-		    path, (unsigned)status.st_uid, (unsigned)geteuid());
+		error_set(error, ERROR_PERMISSION, "the directory %s belongs to user %u, not to user %u", path,
+		    (unsigned)status.st_uid, (unsigned)geteuid());
 		return error_hint(error, "chown %u %s", (unsigned)geteuid(), path);
 	}
 	if ((status.st_mode & 0777) != 0700 && fchmod(descriptor, 0700) < 0)
@@ -247,9 +246,8 @@ program_find(const char *name)
 	for (const char *directory = search; directory != NULL;) {
 		size_t length = strcspn(directory, ":");
 		/* An empty component is the current directory. */
-		cleanup_free char *candidate = length == 0
-						   ? xasprintf("./%s", name)
-						   : xasprintf("%.*s/%s", (int)length, directory, name);
+		cleanup_free char *candidate =
+		    length == 0 ? xasprintf("./%s", name) : xasprintf("%.*s/%s", (int)length, directory, name);
 		if (is_executable(candidate))
 			return take_pointer(candidate);
 		directory = directory[length] == ':' ? directory + length + 1 : NULL;

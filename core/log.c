@@ -35,10 +35,16 @@ stderr_is_journal(void)
 }
 
 void
-log_open(enum log_level maximum)
+log_open(enum log_level maximum, enum log_level journal_maximum)
 {
-	sink.maximum = maximum;
 	sink.journal = stderr_is_journal();
+	sink.maximum = sink.journal ? journal_maximum : maximum;
+}
+
+bool
+log_is_journal(void)
+{
+	return sink.journal;
 }
 
 struct fields {
@@ -101,8 +107,8 @@ write_to_stderr(enum log_level level, const struct log_subject *subject, const c
 	if (subject->service != NULL)
 		text_printf(&line, "%s%s", subject->service, subject->job == 0 ? ": " : " ");
 	if (subject->job != 0)
-		text_printf(&line, "(job %lld%s%s): ", (long long)subject->job,
-		    subject->state == NULL ? "" : ", ", subject->state == NULL ? "" : subject->state);
+		text_printf(&line, "(job %lld%s%s): ", (long long)subject->job, subject->state == NULL ? "" : ", ",
+		    subject->state == NULL ? "" : subject->state);
 	text_add(&line, message);
 	if (subject->error_code != NULL)
 		text_printf(&line, " [%s]", subject->error_code);

@@ -3,10 +3,17 @@
 #ifndef ATELIER_CORE_LOG_H
 #define ATELIER_CORE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The syslog priorities the program uses, in their own numbers. */
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 /* What a line is about; each becomes a field of the journal entry (ATELIER_JOB=, ATELIER_SERVICE=, ATELIER_STATE=,
  * ATELIER_ERROR=). NULL and 0 are left out. */
@@ -18,8 +25,12 @@ struct log_subject {
 };
 
 /* Chooses the sink: the journal if $JOURNAL_STREAM names the device and inode of stderr, else stderr. Lines above
- * `maximum` are dropped. Without this call, lines go to stderr up to LOG_LEVEL_NOTICE. */
-void log_open(enum log_level maximum);
+ * `maximum` are dropped, in the journal lines above `journal_maximum`. Without this call, lines go to stderr up to
+ * LOG_LEVEL_NOTICE. */
+void log_open(enum log_level maximum, enum log_level journal_maximum);
+
+/* Do lines go to the journal? */
+bool log_is_journal(void);
 
 void log_line(enum log_level level, const struct log_subject *subject, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -82,8 +82,8 @@ pack_key_strings(struct packer *packer, const char *key, char *const *list)
 
 /* What the first bytes of a msgpack value announce. */
 struct head {
-	size_t size;	   /* of the head itself */
-	uint64_t body;	   /* bytes that follow it */
+	size_t size;       /* of the head itself */
+	uint64_t body;     /* bytes that follow it */
 	uint64_t children; /* values that follow it */
 };
 
@@ -103,8 +103,8 @@ head_of_marked(const unsigned char *bytes, size_t length)
 {
 	static const struct {
 		unsigned char length_size; /* of the length field */
-		unsigned char fixed;	   /* bytes of body without or beside it */
-		unsigned char per_item;	   /* children for each counted item; 0: the count is bytes */
+		unsigned char fixed;       /* bytes of body without or beside it */
+		unsigned char per_item;    /* children for each counted item; 0: the count is bytes */
 	} marks[] = {
 	    [0xc4 - 0xc0] = {1, 0, 0},
 	    [0xc5 - 0xc0] = {2, 0, 0},
@@ -185,15 +185,14 @@ int
 unpack_map(const void *bytes, size_t length, struct unpacked *ret_unpacked, struct error *error)
 {
 	if (!bytes_hold_what_they_announce(bytes, length))
-		return error_set(error, ERROR_JOURNAL_DAMAGED,
-		    "the stored document of %zu bytes is cut or malformed", length);
+		return error_set(
+		    error, ERROR_JOURNAL_DAMAGED, "the stored document of %zu bytes is cut or malformed", length);
 
 	/* The library's strings point into the bytes it read; those of the caller may be gone sooner. */
 	struct unpacked unpacked = {.bytes = xmemdup(bytes, length)};
 	size_t offset = 0;
 	msgpack_unpacked_init(&unpacked.document);
-	msgpack_unpack_return result =
-	    msgpack_unpack_next(&unpacked.document, unpacked.bytes, length, &offset);
+	msgpack_unpack_return result = msgpack_unpack_next(&unpacked.document, unpacked.bytes, length, &offset);
 	if (result != MSGPACK_UNPACK_SUCCESS || offset != length) {
 		unpack_release(&unpacked);
 		return error_set(
@@ -252,8 +251,7 @@ require(const msgpack_object *map, const char *key, struct error *error)
 static int
 wrong_type(const char *key, const char *wanted, struct error *error)
 {
-	return error_set(
-	    error, ERROR_JOURNAL_DAMAGED, "\"%s\" of the stored document is not %s", key, wanted);
+	return error_set(error, ERROR_JOURNAL_DAMAGED, "\"%s\" of the stored document is not %s", key, wanted);
 }
 
 static bool

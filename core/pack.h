@@ -19,8 +19,8 @@ void packer_init(struct packer *packer);
 void packer_release(struct packer *packer);
 void pack_map(struct packer *packer, size_t pairs);
 void pack_array(struct packer *packer, size_t items);
-void pack_text(struct packer *packer, const char *string);                       /* NULL packs nil */
-void pack_key_text(struct packer *packer, const char *key, const char *string);  /* NULL packs nil */
+void pack_text(struct packer *packer, const char *string);                      /* NULL packs nil */
+void pack_key_text(struct packer *packer, const char *key, const char *string); /* NULL packs nil */
 void pack_key_int(struct packer *packer, const char *key, int64_t number);
 void pack_key_bool(struct packer *packer, const char *key, bool value);
 void pack_key_strings(struct packer *packer, const char *key, char *const *list); /* NULL packs an empty array */

@@ -16,8 +16,8 @@ problem_severity_word(enum problem_severity severity)
 }
 
 void
-problem_add(struct problem_list *list, enum problem_severity severity, enum error_code code,
-    const char *place, const char *remedy, const char *format, ...)
+problem_add(struct problem_list *list, enum problem_severity severity, enum error_code code, const char *place,
+    const char *remedy, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);

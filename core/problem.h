@@ -8,9 +8,9 @@
 #include "core/error.h"
 
 /* error: a backup would not work. warning: it works, but somebody should know. note: what is left out by choice. */
-#define PROBLEM_SEVERITY_LIST(X)                                                                              \
-	X(ERROR, "error")                                                                                      \
-	X(WARNING, "warning")                                                                                  \
+#define PROBLEM_SEVERITY_LIST(X)                                                                                     \
+	X(ERROR, "error")                                                                                            \
+	X(WARNING, "warning")                                                                                        \
 	X(NOTE, "note")
 
 enum problem_severity {

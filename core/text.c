@@ -80,8 +80,7 @@ utf8_decode(const unsigned char *bytes, size_t length, uint32_t *ret_character)
 			return 0;
 		character = character << 6 | (bytes[i] & 0x3fU);
 	}
-	if (character < smallest[size] || character > 0x10ffff ||
-	    (character >= 0xd800 && character <= 0xdfff))
+	if (character < smallest[size] || character > 0x10ffff || (character >= 0xd800 && character <= 0xdfff))
 		return 0;
 	*ret_character = character;
 	return size;
@@ -91,8 +90,7 @@ static bool
 character_is_safe(uint32_t character)
 {
 	bool control = character < 0x20 || (character >= 0x7f && character <= 0x9f);
-	bool override =
-	    (character >= 0x202a && character <= 0x202e) || (character >= 0x2066 && character <= 0x2069);
+	bool override = (character >= 0x202a && character <= 0x202e) || (character >= 0x2066 && character <= 0x2069);
 	return !control && !override;
 }
 
@@ -184,8 +182,7 @@ two_units(const char *sign, int64_t large, const char *large_unit, int64_t small
 {
 	if (small == 0)
 		return xasprintf("%s%lld %s", sign, (long long)large, large_unit);
-	return xasprintf(
-	    "%s%lld %s %lld %s", sign, (long long)large, large_unit, (long long)small, small_unit);
+	return xasprintf("%s%lld %s %lld %s", sign, (long long)large, large_unit, (long long)small, small_unit);
 }
 
 char *
@@ -257,8 +254,7 @@ text_parse_duration(const char *string, int64_t *ret_microseconds)
 		int64_t unit = first && *cursor == '\0' ? USEC_PER_SEC : duration_unit(*cursor);
 		if (unit == 0)
 			return false;
-		if (__builtin_mul_overflow(number, unit, &number) ||
-		    __builtin_add_overflow(sum, number, &sum))
+		if (__builtin_mul_overflow(number, unit, &number) || __builtin_add_overflow(sum, number, &sum))
 			return false;
 		if (*cursor != '\0')
 			cursor++;

@@ -23,8 +23,8 @@ struct message {
 struct engine {
 	struct engine_settings settings;
 	struct engine_observer observer;
-	TAILQ_HEAD(, job) jobs;
-	TAILQ_HEAD(, message) messages;
+	TAILQ_HEAD(job_queue, job) jobs;
+	TAILQ_HEAD(message_queue, message) messages;
 	struct event *work; /* made active when there are messages */
 	void (*idle)(void *context);
 	void *idle_context;
@@ -139,8 +139,7 @@ machine_row(const struct machine *machine, const struct job *job, enum job_event
 {
 	for (size_t i = 0; i < machine->row_count; i++) {
 		const struct transition_row *row = &machine->rows[i];
-		if (row->state == job->record.state && row->event == event &&
-		    job_guard_holds(job, row->guard))
+		if (row->state == job->record.state && row->event == event && job_guard_holds(job, row->guard))
 			return row;
 	}
 	return NULL;
@@ -352,21 +351,6 @@ job_judge(struct job *job, const struct error *error)
 
 static void begin_step(struct job *job);
 
-static void
-log_transition(const struct job *job, enum job_state from, const char *message)
-{
-	bool bad = job->record.state == JOB_FAILED && job->record.outcome != OUTCOME_CANCELLED;
-	struct log_subject subject = {
-	    .job = job->record.id,
-	    .service = job->record.service,
-	    .state = job_state_word(job->record.state),
-	    .error_code = error_is_set(&job->record.error) ? error_code_word(job->record.error.code) : NULL,
-	};
-	log_line(bad ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, &subject, "%s: job %lld %s → %s%s%s",
-	    job->record.service, (long long)job->record.id, job_state_word(from),
-	    job_state_word(job->record.state), message != NULL ? ": " : "", message != NULL ? message : "");
-}
-
 /* What a new state means for the row. The verdict of a failed attempt is kept in the transition's message
  * only: the next attempt begins with a clean one. */
 static void
@@ -379,6 +363,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 	case JOB_STARTING:
 		break;
 	case JOB_DELAYING:
+		job->taken_over = false; /* the next attempt is all ours */
 		if (record->state == JOB_PENDING || record->state == JOB_DELAYING)
 			break;
 		record->due_at = now + backoff_delay(record);
@@ -393,6 +378,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 	case JOB_CHECKPOINT:
 		if (record->started_at == 0)
 			record->started_at = now;
+		job->taken_over = false; /* this attempt is our own from its beginning */
 		break;
 	case JOB_SNAPSHOT:
 		break;
@@ -401,9 +387,8 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 		record->ended_at = now;
 		break;
 	case JOB_FAILED:
-		record->outcome = error_class_of(record->error.code) == ERROR_CLASS_CANCELLED
-				      ? OUTCOME_CANCELLED
-				      : OUTCOME_FAILED;
+		record->outcome =
+		    error_class_of(record->error.code) == ERROR_CLASS_CANCELLED ? OUTCOME_CANCELLED : OUTCOME_FAILED;
 		record->ended_at = now;
 		break;
 	}
@@ -429,8 +414,7 @@ set_state(struct job *job, enum job_state next, enum job_event event)
 	job->step = NULL;
 	job->deadline_at = job->wake_at = 0;
 
-	cleanup_free char *message =
-	    error_is_set(&job->record.error) ? xstrdup(job->record.error.message) : NULL;
+	cleanup_free char *message = error_is_set(&job->record.error) ? xstrdup(job->record.error.message) : NULL;
 	prepare_record(job, next, clock_wall(engine->settings.clock));
 	job->record.state = next;
 	if (next == JOB_DELAYING || job_state_is_terminal(next)) {
@@ -439,11 +423,9 @@ set_state(struct job *job, enum job_state next, enum job_event event)
 	}
 
 	cleanup_error struct error error = {0};
-	if (!error_is_set(&engine->journal_error) &&
-	    journal_update_job(engine->settings.journal, &job->record, from, true, job_event_word(event),
-		message, &error) < 0)
+	if (!error_is_set(&engine->journal_error) && journal_update_job(engine->settings.journal, &job->record, from,
+							 true, job_event_word(event), message, &error) < 0)
 		engine_lose_journal(engine, &error);
-	log_transition(job, from, message);
 	if (engine->observer.transition != NULL)
 		engine->observer.transition(engine->observer.context, job, from, event, message);
 }
@@ -490,8 +472,8 @@ handle_event(struct job *job, enum job_event event, const struct error *error)
 		log_error("job %lld: the event %s has no row in state %s", (long long)job->record.id,
 		    job_event_word(event), job_state_word(job->record.state));
 		cleanup_error struct error bug = {0};
-		error_set(&bug, ERROR_INTERNAL, "the event %s is not foreseen in state %s",
-		    job_event_word(event), job_state_word(job->record.state));
+		error_set(&bug, ERROR_INTERNAL, "the event %s is not foreseen in state %s", job_event_word(event),
+		    job_state_word(job->record.state));
 		job_judge(job, &bug);
 		row = machine_row(machine, job, EVENT_PERMANENT);
 		assert(row != NULL);
@@ -689,8 +671,7 @@ engine_next(const struct engine *engine, int64_t *ret_wall, int64_t *ret_monoton
 	{
 		monotonic = earlier(monotonic, earlier(job->deadline_at, job->wake_at));
 		/* A job whose time has come waits for a place, and the end of another job gives it one. */
-		if (job->record.state == JOB_DELAYING && !full &&
-		    !service_is_busy(engine, job->record.service))
+		if (job->record.state == JOB_DELAYING && !full && !service_is_busy(engine, job->record.service))
 			wall = earlier(wall, backoff_due(&job->record, now));
 	}
 	*ret_wall = wall;

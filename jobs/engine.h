@@ -26,15 +26,15 @@ struct engine;
 struct job;
 
 /* X(name, word in the journal, what happened) */
-#define JOB_EVENT_LIST(X)                                                                                    \
-	X(TAKE, "take", "the runner takes the job up")                                                       \
-	X(DUE, "due", "its time has come and there is a free place")                                         \
-	X(DONE, "done", "the state's work is finished")                                                      \
-	X(TRANSIENT, "transient", "the work failed and is worth another try")                                \
-	X(BUSY, "busy", "the repository is locked by somebody else")                                         \
-	X(PERMANENT, "permanent", "the work failed and will fail again")                                     \
-	X(DEADLINE, "deadline", "the state took too long")                                                   \
-	X(CANCEL, "cancel", "somebody asked for the end")                                                    \
+#define JOB_EVENT_LIST(X)                                                                                            \
+	X(TAKE, "take", "the runner takes the job up")                                                               \
+	X(DUE, "due", "its time has come and there is a free place")                                                 \
+	X(DONE, "done", "the state's work is finished")                                                              \
+	X(TRANSIENT, "transient", "the work failed and is worth another try")                                        \
+	X(BUSY, "busy", "the repository is locked by somebody else")                                                 \
+	X(PERMANENT, "permanent", "the work failed and will fail again")                                             \
+	X(DEADLINE, "deadline", "the state took too long")                                                           \
+	X(CANCEL, "cancel", "somebody asked for the end")                                                            \
 	X(RECOVER, "recover", "the runner died in this state; a new one takes over")
 
 enum job_event {
@@ -48,13 +48,13 @@ const char *job_event_word(enum job_event event);
 const char *job_event_text(enum job_event event);
 
 /* What a row may ask about the job; the first row of (state, event) whose guard holds is taken. */
-#define JOB_GUARD_LIST(X)                                                                                    \
-	X(ALWAYS, "")                                                                                        \
-	X(OWES, "something is owed (a unit's start, postBackup), or an upload still has to be ended")        \
-	X(TO_STOP, "there are units to stop or databases to fold")                                           \
-	X(FROZEN, "a frozen copy was taken")                                                                 \
-	X(UNSURE, "nothing failed, and no snapshot is known yet")                                            \
-	X(GOOD, "nothing failed, and the snapshot is known")                                                 \
+#define JOB_GUARD_LIST(X)                                                                                            \
+	X(ALWAYS, "")                                                                                                \
+	X(OWES, "something is owed (a unit's start, postBackup), or an upload still has to be ended")                \
+	X(TO_STOP, "there are units to stop or databases to fold")                                                   \
+	X(FROZEN, "a frozen copy was taken")                                                                         \
+	X(UNSURE, "nothing failed, and no snapshot is known yet")                                                    \
+	X(GOOD, "nothing failed, and the snapshot is known")                                                         \
 	X(RETRY, "the failure is transient and attempts are left, or the lock may still go away")
 
 enum job_guard {
@@ -90,26 +90,23 @@ struct step {
 /* A state is a record: the steps from top to bottom are its story. */
 struct state {
 	enum job_state state;
-	const struct step *steps;	/* up to one without `begin`; NULL: it waits for events only */
-	void (*leave)(struct job *job); /* lets go of what the next state may not own; may be NULL */
+	const struct step *steps;                /* up to one without `begin`; NULL: it waits for events only */
+	void (*leave)(struct job *job);          /* lets go of what the next state may not own; may be NULL */
 	int64_t (*deadline)(const struct job *); /* microseconds for the whole state; NULL or 0: none */
-	bool loses_work; /* a runner's death here is a transient failure of the attempt */
+	bool loses_work;                         /* a runner's death here is a transient failure of the attempt */
 };
 
 struct machine {
 	const struct state *states; /* JOB_STATE_COUNT of them, in the order of enum job_state */
 	const struct transition_row *rows;
 	size_t row_count;
-	void (*release)(
-	    struct job *job); /* frees job->work when the attempt or the job is over; may be NULL */
-	void *context;	      /* the states' own world */
-	void (*dead_restic)(
-	    void *context, int64_t child_id, pid_t pid); /* left by a dead runner; may be NULL */
+	void (*release)(struct job *job); /* frees job->work when the attempt or the job is over; may be NULL */
+	void *context;                    /* the states' own world */
+	void (*dead_restic)(void *context, int64_t child_id, pid_t pid); /* left by a dead runner; may be NULL */
 };
 
 /* The row that an event takes in a job's state, or NULL: such an event is a bug of ours. */
-const struct transition_row *
-machine_row(const struct machine *machine, const struct job *job, enum job_event event);
+const struct transition_row *machine_row(const struct machine *machine, const struct job *job, enum job_event event);
 
 /* A job while the engine has it. */
 struct job {
@@ -117,23 +114,23 @@ struct job {
 	struct obligation_list owed; /* what is open, as in the journal */
 	struct engine *engine;
 	const struct step *step; /* the step that is under way */
-	uint64_t generation;	 /* counts entries into states: tells late events apart */
-	int64_t deadline_at;	 /* monotonic, 0: none */
-	int64_t wake_at;	 /* monotonic: a parked step goes on, 0: not parked */
-	int64_t back_at; /* wall: when the last unit was up again, before it was seen to stay up; 0: not */
-	unsigned start_rounds; /* rounds of bringing the service back that failed */
-	bool reading;	       /* set while restic reads: it has to be ended before the job waits or ends */
-	bool to_stop;	       /* set by checkpoint */
-	bool frozen;	       /* set by stopping */
-	bool taken_over;       /* was half done when this runner began */
-	void *work;	       /* the states' own data of this attempt */
+	uint64_t generation;     /* counts entries into states: tells late events apart */
+	int64_t deadline_at;     /* monotonic, 0: none */
+	int64_t wake_at;         /* monotonic: a parked step goes on, 0: not parked */
+	int64_t back_at;         /* wall: when the last unit was up again, before it was seen to stay up; 0: not */
+	unsigned start_rounds;   /* rounds of bringing the service back that failed */
+	bool reading;            /* set while restic reads: it has to be ended before the job waits or ends */
+	bool to_stop;            /* set by checkpoint */
+	bool frozen;             /* set by stopping */
+	bool taken_over;         /* was half done when this runner began */
+	void *work;              /* the states' own data of this attempt */
 	TAILQ_ENTRY(job) entry;
 };
 
 /* What the faces may watch. Any function may be NULL. */
 struct engine_observer {
-	void (*transition)(void *context, const struct job *job, enum job_state from, enum job_event event,
-	    const char *message);
+	void (*transition)(
+	    void *context, const struct job *job, enum job_state from, enum job_event event, const char *message);
 	void (*step)(void *context, const struct job *job, const char *word);
 	void (*progress)(void *context, const struct job *job, const struct restic_progress *progress);
 	void (*words)(void *context, const struct job *job, const char *source, const char *line);
@@ -185,9 +182,6 @@ void engine_interrupt(struct engine *engine, const char *why);
 
 /* Jobs between checkpoint and starting. */
 size_t engine_placed(const struct engine *engine);
-
-/* Tells the engine that the journal cannot be used any more: see above. */
-void engine_lose_journal(struct engine *engine, const struct error *error);
 
 /* Tells the engine that the journal cannot be used any more: see above. */
 void engine_lose_journal(struct engine *engine, const struct error *error);

@@ -10,14 +10,14 @@
 #include "jobs/service.h"
 
 /* X(name, word, what a person reads) */
-#define JOB_STATE_LIST(X)                                                                                    \
-	X(PENDING, "pending", "waits for its turn")                                                          \
-	X(DELAYING, "delaying", "waits until it is due")                                                     \
-	X(CHECKPOINT, "checkpoint", "checks everything while the service is up")                             \
-	X(STOPPING, "stopping", "stops the service")                                                         \
-	X(SNAPSHOT, "snapshot", "restic reads the data")                                                     \
-	X(STARTING, "starting", "brings the service back")                                                   \
-	X(PRUNED, "pruned", "done")                                                                          \
+#define JOB_STATE_LIST(X)                                                                                            \
+	X(PENDING, "pending", "waits for its turn")                                                                  \
+	X(DELAYING, "delaying", "waits until it is due")                                                             \
+	X(CHECKPOINT, "checkpoint", "checks everything while the service is up")                                     \
+	X(STOPPING, "stopping", "stops the service")                                                                 \
+	X(SNAPSHOT, "snapshot", "restic reads the data")                                                             \
+	X(STARTING, "starting", "brings the service back")                                                           \
+	X(PRUNED, "pruned", "done")                                                                                  \
 	X(FAILED, "failed", "ended without a good backup")
 
 enum job_state {
@@ -28,11 +28,11 @@ enum job_state {
 #define JOB_STATE_COUNT ((int)JOB_FAILED + 1)
 
 /* running is what a job has until it ends. */
-#define JOB_OUTCOME_LIST(X)                                                                                  \
-	X(RUNNING, "running")                                                                                \
-	X(COMPLETE, "complete")                                                                              \
-	X(PARTIAL, "partial")                                                                                \
-	X(CANCELLED, "cancelled")                                                                            \
+#define JOB_OUTCOME_LIST(X)                                                                                          \
+	X(RUNNING, "running")                                                                                        \
+	X(COMPLETE, "complete")                                                                                      \
+	X(PARTIAL, "partial")                                                                                        \
+	X(CANCELLED, "cancelled")                                                                                    \
 	X(FAILED, "failed")
 
 enum job_outcome {
@@ -49,8 +49,8 @@ enum job_kind {
 #undef X
 };
 
-#define RUN_KIND_LIST(X)                                                                                     \
-	X(NIGHTLY, "nightly")                                                                                \
+#define RUN_KIND_LIST(X)                                                                                             \
+	X(NIGHTLY, "nightly")                                                                                        \
 	X(MANUAL, "manual")
 
 enum run_kind {
@@ -59,8 +59,8 @@ enum run_kind {
 #undef X
 };
 
-#define OBLIGATION_KIND_LIST(X)                                                                              \
-	X(START_UNIT, "start-unit")   /* subject: the unit's name */                                         \
+#define OBLIGATION_KIND_LIST(X)                                                                                      \
+	X(START_UNIT, "start-unit")   /* subject: the unit's name */                                                 \
 	X(POST_BACKUP, "post-backup") /* subject: the service's name */
 
 enum obligation_kind {
@@ -70,10 +70,10 @@ enum obligation_kind {
 };
 
 /* given-up is the bad end: tried as often as allowed, a person is needed; `recover` tries those again. */
-#define OBLIGATION_RESULT_LIST(X)                                                                            \
-	X(OWED, "owed")                                                                                      \
-	X(PAID, "paid")                                                                                      \
-	X(HANDED_OVER, "handed-over") /* another job holds the same unit and owes its start */               \
+#define OBLIGATION_RESULT_LIST(X)                                                                                    \
+	X(OWED, "owed")                                                                                              \
+	X(PAID, "paid")                                                                                              \
+	X(HANDED_OVER, "handed-over") /* another job holds the same unit and owes its start */                       \
 	X(GIVEN_UP, "given-up")
 
 enum obligation_result {
@@ -120,9 +120,9 @@ struct job_record {
 	uint64_t bytes;
 	uint64_t bytes_added;
 	uint64_t missing_count;
-	int64_t away_since; /* when the first obligation of this attempt was recorded */
-	int64_t away;	    /* microseconds the service was away in all attempts, as far as it is over */
-	struct error error; /* the verdict so far: why it failed or what is missing; NONE while all is well */
+	int64_t away_since;  /* when the first obligation of this attempt was recorded */
+	int64_t away;        /* microseconds the service was away in all attempts, as far as it is over */
+	struct error error;  /* the verdict so far: why it failed or what is missing; NONE while all is well */
 	struct service spec; /* frozen when submitted */
 };
 
@@ -134,7 +134,7 @@ struct obligation {
 	enum obligation_kind kind;
 	char *subject;
 	enum unit_role role; /* of a unit; UNIT_ROLE_MAIN otherwise */
-	bool settles;	     /* see struct unit */
+	bool settles;        /* see struct unit */
 	int64_t created_at;
 	int64_t settled_at; /* 0 while owed */
 	enum obligation_result result;
@@ -147,7 +147,7 @@ struct obligation_list {
 };
 void obligation_list_clear(struct obligation_list *list);
 
-#define cleanup_job	    __attribute__((cleanup(job_record_clear)))
+#define cleanup_job         __attribute__((cleanup(job_record_clear)))
 #define cleanup_obligations __attribute__((cleanup(obligation_list_clear)))
 
 #endif

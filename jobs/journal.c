@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define BUSY_PATIENCE_MSEC 10000
-#define BUSY_PAUSE_MSEC	   20
+#define BUSY_PAUSE_MSEC    20
 
 /* Above this size the check of the whole file would be felt; damage then shows where it is read. */
 #define QUICK_CHECK_LIMIT (INT64_C(64) << 20)
@@ -74,8 +74,8 @@ size_of(const struct journal *journal, const char *suffix, bool *ret_exists, str
 		*ret_exists = false;
 		return 0;
 	}
-	error_set(error, errno == EACCES ? ERROR_PERMISSION : ERROR_JOURNAL,
-	    "cannot look at the journal %s: %s", path, strerror(errno));
+	error_set(error, errno == EACCES ? ERROR_PERMISSION : ERROR_JOURNAL, "cannot look at the journal %s: %s",
+	    path, strerror(errno));
 	return error_hint(error, "run as the owner of %s", journal->directory);
 }
 
@@ -113,11 +113,10 @@ pragma_answers(struct journal *journal, const char *pragma, const char *expected
 		const unsigned char *text = code == SQLITE_ROW ? sqlite3_column_text(handle, 0) : NULL;
 		const char *answer = text == NULL ? "" : (const char *)text;
 		if (strcmp(answer, expected) != 0) {
-			error_set(error, ERROR_JOURNAL,
-			    "cannot open the journal %s: %s answers '%s' instead of '%s'", journal->path,
-			    pragma, answer, expected);
-			result = error_hint(error,
-			    "the state directory must be on a local file system with shared memory maps");
+			error_set(error, ERROR_JOURNAL, "cannot open the journal %s: %s answers '%s' instead of '%s'",
+			    journal->path, pragma, answer, expected);
+			result = error_hint(
+			    error, "the state directory must be on a local file system with shared memory maps");
 		}
 	}
 	sqlite3_finalize(handle);
@@ -140,8 +139,7 @@ static int
 read_identity(struct journal *journal, struct error *error)
 {
 	cleanup_statement struct statement *statement = NULL;
-	if (journal_query(
-		journal, "SELECT value FROM meta WHERE key = 'identity'", NO_VALUES, &statement, error) < 0)
+	if (journal_query(journal, "SELECT value FROM meta WHERE key = 'identity'", NO_VALUES, &statement, error) < 0)
 		return -1;
 	int found = journal_step(journal, statement, error);
 	if (found < 0)
@@ -181,8 +179,8 @@ sync_directory(const struct journal *journal, struct error *error)
 	cleanup_close int descriptor = open(journal->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (descriptor >= 0 && fsync(descriptor) == 0)
 		return 0;
-	return error_set(error, ERROR_JOURNAL, "cannot write the directory %s to the disk: %s",
-	    journal->directory, strerror(errno));
+	return error_set(error, ERROR_JOURNAL, "cannot write the directory %s to the disk: %s", journal->directory,
+	    strerror(errno));
 }
 
 static int
@@ -315,10 +313,9 @@ open_for_reading(struct journal *journal, struct error *error)
 	if (version > journal_migrations.count)
 		return journal_newer(journal, version, journal_migrations.count, error);
 	if (version < journal_migrations.count) {
-		error_set(error, ERROR_JOURNAL, "the journal %s was written by an older atelier-backup",
-		    journal->path);
-		return error_hint(
-		    error, "a command that writes brings it up to date: atelier-backup recover");
+		error_set(
+		    error, ERROR_JOURNAL, "the journal %s was written by an older atelier-backup", journal->path);
+		return error_hint(error, "a command that writes brings it up to date: atelier-backup recover");
 	}
 	return read_identity(journal, error) < 0 ? -1 : 1;
 }

@@ -24,14 +24,14 @@ struct journal;
 
 /* Opens STATE_DIR/journal.sqlite, making directory (0700) and file (0600) if missing, migrating an older
  * schema in one transaction. Refuses a file of another application, a newer schema (ERROR_JOURNAL_NEWER), a
- * read-only place. */
-int journal_open(const char *state_directory, const struct clock *clock, struct journal **ret_journal,
-    struct error *error);
+ * read-only place, and to begin anew where a lost journal has left the file `owed` (ERROR_JOURNAL_DAMAGED). */
+int journal_open(
+    const char *state_directory, const struct clock *clock, struct journal **ret_journal, struct error *error);
 
 /* For `status` and the like: never writes, makes nothing; a journal that does not exist yet is an empty one
  * (`*ret_journal` is NULL and 0 is returned). */
-int journal_open_readonly(const char *state_directory, const struct clock *clock,
-    struct journal **ret_journal, struct error *error);
+int journal_open_readonly(
+    const char *state_directory, const struct clock *clock, struct journal **ret_journal, struct error *error);
 
 void journal_close(struct journal *journal); /* accepts NULL */
 
@@ -42,9 +42,10 @@ int journal_check_writable(struct journal *journal, struct error *error);
 /* 16 hex digits drawn when the journal was made: makes job ids unique across lost journals and hosts. */
 const char *journal_identity(const struct journal *journal);
 
-/* ---- the runner's lock: flock on STATE_DIR/runner.lock, released by the kernel when its holder dies ---- */
+/* ---- the runner's lock on STATE_DIR/runner.lock, released by the kernel when its holder dies ---- */
 
-/* `*ret_held` is false if another process holds it. `ret_holder` (may be NULL) gets its pid, 0 if unknown. */
+/* `*ret_held` is false if another process holds it. `ret_holder` (may be NULL) gets its pid, 0 if unknown. A
+ * read-only journal does not take the lock but looks at it: `*ret_held` then says that it is free. */
 int journal_lock_runner(struct journal *journal, bool *ret_held, pid_t *ret_holder, struct error *error);
 void journal_unlock_runner(struct journal *journal);
 
@@ -61,14 +62,15 @@ struct submission {
 
 /* One run with its jobs, in one transaction. `night` ("2026-11-22") is given for a nightly run: if there is
  * one of that night already, nothing is added, *ret_run is its id and *ret_added is false. A manual job for a
- * service that has an unfinished job is not added either: the existing job counts as part of the answer.
- * `job_ids` (may be NULL) receives one id per submission: the new job's, the unfinished one's, or for an old
- * night that night's job of the service or 0. */
-int journal_submit(struct journal *journal, enum run_kind kind, const char *night,
-    const struct submission *submissions, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
-    struct error *error);
+ * service that has an unfinished job is not added either: the existing job counts as part of the answer
+ * (*ret_run is its run if nothing at all was added). `job_ids` (may be NULL) receives one id per submission:
+ * the new job's, the unfinished one's, or for an old night that night's job of the service or 0. */
+int
+journal_submit(struct journal *journal, enum run_kind kind, const char *night, const struct submission *submissions,
+    size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids, struct error *error);
 
-/* A job that waits (pending or delaying) is due now. Any process may ask; the runner learns of it as of a submission. */
+/* A job that waits (pending or delaying) is due now. Any process may ask; the runner learns of it as of a submission.
+ */
 int journal_hasten(struct journal *journal, int64_t job_id, struct error *error);
 
 struct run_record {
@@ -90,13 +92,13 @@ int journal_job(struct journal *journal, int64_t job_id, struct job_record *ret_
 
 struct job_filter {
 	const char *service; /* NULL: all */
-	int64_t run_id;	     /* 0: all */
+	int64_t run_id;      /* 0: all */
 	int64_t after_id;    /* only jobs with a greater id */
 	bool unfinished;     /* only those in no terminal state */
-	int64_t limit;	     /* newest first if set, else oldest first and all */
+	int64_t limit;       /* newest first if set, else oldest first and all */
 };
-int journal_jobs(struct journal *journal, const struct job_filter *filter, journal_job_fn *each,
-    void *context, struct error *error);
+int journal_jobs(struct journal *journal, const struct job_filter *filter, journal_job_fn *each, void *context,
+    struct error *error);
 
 /* The one way to change a job: writes all fields of `job` but its spec, and if `from` differs from job->state
  * or `force` is set appends the transition row; at once, in one transaction. `event` is the word of what
@@ -120,28 +122,30 @@ typedef void journal_transition_fn(void *context, const struct transition *trans
 int journal_transitions(struct journal *journal, int64_t job_id, int64_t after, journal_transition_fn *each,
     void *context, struct error *error);
 
+/* The id of the newest transition, 0 if there is none: for followers, who show what happens from now on. */
+int journal_last_transition(struct journal *journal, int64_t *ret_id, struct error *error);
+
 /* Words for `show`: what restic, hooks and systemd said. `source` is "restic", "preBackup", "systemd", ... At
  * most 500 lines are kept per job; more are counted in a last line. */
-int journal_add_note(
-    struct journal *journal, int64_t job_id, const char *source, const char *text, struct error *error);
+int
+journal_add_note(struct journal *journal, int64_t job_id, const char *source, const char *text, struct error *error);
 typedef void journal_note_fn(void *context, int64_t at, const char *source, const char *text);
-int journal_notes(
-    struct journal *journal, int64_t job_id, journal_note_fn *each, void *context, struct error *error);
+int journal_notes(struct journal *journal, int64_t job_id, journal_note_fn *each, void *context, struct error *error);
 
 /* ---- obligations ---- */
 
 /* Records what is owed, all in one durable transaction together with job->away_since, before the effect.
  * Fills the ids. */
-int journal_owe(struct journal *journal, const struct job_record *job, struct obligation *obligations,
-    size_t count, struct error *error);
+int journal_owe(struct journal *journal, const struct job_record *job, struct obligation *obligations, size_t count,
+    struct error *error);
 
 /* Crosses one off. */
-int journal_settle(struct journal *journal, int64_t obligation_id, enum obligation_result result,
-    const char *message, struct error *error);
+int journal_settle(struct journal *journal, int64_t obligation_id, enum obligation_result result, const char *message,
+    struct error *error);
 
 /* Of one job, or with job_id 0 of all; `open_only`: owed ones only. Oldest first. */
-int journal_obligations(struct journal *journal, int64_t job_id, bool open_only,
-    struct obligation_list *ret_list, struct error *error);
+int journal_obligations(
+    struct journal *journal, int64_t job_id, bool open_only, struct obligation_list *ret_list, struct error *error);
 
 /* Those given up (a person is needed), not tried again since. */
 int journal_given_up(struct journal *journal, struct obligation_list *ret_list, struct error *error);
@@ -175,8 +179,7 @@ struct last_good {
 	uint64_t files, bytes, bytes_added;
 };
 /* 1, 0 (never), -1. */
-int journal_last_good(
-    struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
+int journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
 void last_good_clear(struct last_good *good);
 
 /* Repositories seen: `place` is a hash of the location (never the location: it may hold a password). */

@@ -7,8 +7,8 @@
 #include <string.h>
 
 int
-journal_child_begin(struct journal *journal, int64_t job_id, const char *command,
-    const struct child_identity *child, int64_t *ret_child_id, struct error *error)
+journal_child_begin(struct journal *journal, int64_t job_id, const char *command, const struct child_identity *child,
+    int64_t *ret_child_id, struct error *error)
 {
 	if (journal_begin(journal, error) < 0)
 		return -1;
@@ -73,8 +73,8 @@ journal_children(struct journal *journal, journal_child_fn *each, void *context,
 {
 	cleanup_free int64_t *ids = NULL;
 	size_t count;
-	if (journal_ids(journal, "SELECT id FROM child WHERE ended_at = 0 ORDER BY id", NO_VALUES, &ids,
-		&count, error) < 0)
+	if (journal_ids(
+		journal, "SELECT id FROM child WHERE ended_at = 0 ORDER BY id", NO_VALUES, &ids, &count, error) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		bool readable = true;

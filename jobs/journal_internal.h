@@ -22,10 +22,10 @@ struct journal {
 	sqlite3 *database;
 	sqlite3 *guard; /* holds the write lock while `database` checkpoints; opened when first needed */
 	struct statement *statements;
-	bool relaxed;	/* the transaction at hand need not be on the disk when it returns */
+	bool relaxed;   /* the transaction at hand need not be on the disk when it returns */
 	int wal_frames; /* after the last commit */
 	char identity[17];
-	int lock_descriptor;	   /* -1: not open */
+	int lock_descriptor;       /* -1: not open */
 	int submission_descriptor; /* -1: not open */
 };
 
@@ -75,9 +75,8 @@ blob_value(const void *bytes, size_t length)
 }
 
 /* Two arguments: the values for the statement's parameters in order, and their count. */
-#define VALUES(...)                                                                                          \
-	(const struct value[]){__VA_ARGS__},                                                                 \
-	    (sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))
+#define VALUES(...)                                                                                                  \
+	(const struct value[]){__VA_ARGS__}, (sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))
 #define NO_VALUES NULL, 0
 
 /* A statement ready to be stepped. The texts and blobs of `values` must outlive it. The caller gives it back
@@ -101,8 +100,8 @@ int journal_integer(struct journal *journal, const char *sql, const struct value
 
 /* The first column of all rows. Lists are read as ids first and then row by row, so that no statement is open
  * while a caller's function runs: it may use the journal. The caller frees *ret_ids. */
-int journal_ids(struct journal *journal, const char *sql, const struct value *values, size_t count,
-    int64_t **ret_ids, size_t *ret_count, struct error *error);
+int journal_ids(struct journal *journal, const char *sql, const struct value *values, size_t count, int64_t **ret_ids,
+    size_t *ret_count, struct error *error);
 
 /* A column's text; never NULL. Valid until the next step. */
 const char *column_text(const struct statement *statement, int column);
@@ -158,11 +157,11 @@ void journal_announce(const struct journal *journal);
 
 /* The tables whose rows can be set aside. The flag says whether the table has a column `quarantined`; the
  * rows of the others are recognised as bad each time they are read. X(name, table, has the column) */
-#define QUARANTINE_TABLE_LIST(X)                                                                             \
-	X(RUN, "run", false)                                                                                 \
-	X(JOB, "job", true)                                                                                  \
-	X(TRANSITION, "transition", false)                                                                   \
-	X(OBLIGATION, "obligation", true)                                                                    \
+#define QUARANTINE_TABLE_LIST(X)                                                                                     \
+	X(RUN, "run", false)                                                                                         \
+	X(JOB, "job", true)                                                                                          \
+	X(TRANSITION, "transition", false)                                                                           \
+	X(OBLIGATION, "obligation", true)                                                                            \
 	X(CHILD, "child", false)
 
 enum quarantine_table {
@@ -173,8 +172,8 @@ enum quarantine_table {
 
 /* Copies the row to the table `quarantine` and marks it, in its own transaction. Does nothing in a read-only
  * journal. No statement that reads the row may be open. */
-int journal_quarantine(struct journal *journal, enum quarantine_table table, int64_t id, const char *reason,
-    struct error *error);
+int journal_quarantine(
+    struct journal *journal, enum quarantine_table table, int64_t id, const char *reason, struct error *error);
 
 /* ---- the file `owed` ---- */
 

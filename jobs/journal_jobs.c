@@ -73,8 +73,8 @@ judge_numbers(const struct statement *row, struct error *reason)
 	for (size_t i = 0; i < ARRAY_LENGTH(job_limits); i++) {
 		int64_t number = column_integer(row, job_limits[i].column);
 		if (number < job_limits[i].least)
-			return error_set(reason, ERROR_JOURNAL_DAMAGED, "%s is %lld", job_limits[i].name,
-			    (long long)number);
+			return error_set(
+			    reason, ERROR_JOURNAL_DAMAGED, "%s is %lld", job_limits[i].name, (long long)number);
 	}
 	return 0;
 }
@@ -83,14 +83,14 @@ static int
 read_words(const struct statement *row, struct job_record *job, struct error *reason)
 {
 	if (!job_kind_from_word(column_text(row, COLUMN_KIND), &job->kind))
-		return error_set(reason, ERROR_JOURNAL_DAMAGED, "the kind '%s' is not known",
-		    column_text(row, COLUMN_KIND));
+		return error_set(
+		    reason, ERROR_JOURNAL_DAMAGED, "the kind '%s' is not known", column_text(row, COLUMN_KIND));
 	if (!job_state_from_word(column_text(row, COLUMN_STATE), &job->state))
-		return error_set(reason, ERROR_JOURNAL_DAMAGED, "the state '%s' is not known",
-		    column_text(row, COLUMN_STATE));
+		return error_set(
+		    reason, ERROR_JOURNAL_DAMAGED, "the state '%s' is not known", column_text(row, COLUMN_STATE));
 	if (!job_outcome_from_word(column_text(row, COLUMN_OUTCOME), &job->outcome))
-		return error_set(reason, ERROR_JOURNAL_DAMAGED, "the outcome '%s' is not known",
-		    column_text(row, COLUMN_OUTCOME));
+		return error_set(
+		    reason, ERROR_JOURNAL_DAMAGED, "the outcome '%s' is not known", column_text(row, COLUMN_OUTCOME));
 	return 0;
 }
 
@@ -103,8 +103,8 @@ read_spec(const struct statement *row, struct job_record *job, struct error *rea
 	if (service_unpack(bytes == NULL ? "" : bytes, (size_t)length, &job->spec, reason) < 0)
 		return error_prefix(reason, "the spec cannot be read");
 	if (strcmp(job->spec.name, job->service) != 0)
-		return error_set(reason, ERROR_JOURNAL_DAMAGED, "the spec is that of another service, '%s'",
-		    job->spec.name);
+		return error_set(
+		    reason, ERROR_JOURNAL_DAMAGED, "the spec is that of another service, '%s'", job->spec.name);
 	return 0;
 }
 
@@ -135,8 +135,7 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	job.error.hint = column_copy(row, COLUMN_ERROR_HINT);
 	if (error_is_set(&job.error) && job.error.message == NULL)
 		job.error.message = xstrdup(column_text(row, COLUMN_ERROR_CODE));
-	if (judge_numbers(row, reason) < 0 || read_words(row, &job, reason) < 0 ||
-	    read_spec(row, &job, reason) < 0)
+	if (judge_numbers(row, reason) < 0 || read_words(row, &job, reason) < 0 || read_spec(row, &job, reason) < 0)
 		return -1;
 	*ret_job = job;
 	job = (struct job_record){.id = 0};
@@ -145,8 +144,7 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 
 /* 1 with a job, or with the reason why it cannot be read; 0; -1. */
 static int
-fetch_job(struct journal *journal, int64_t id, struct job_record *ret_job, struct error *reason,
-    struct error *error)
+fetch_job(struct journal *journal, int64_t id, struct job_record *ret_job, struct error *reason, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
 	if (journal_query(journal, job_query, VALUES(integer_value(id)), &row, error) < 0)
@@ -217,9 +215,8 @@ journal_jobs(struct journal *journal, const struct job_filter *filter, journal_j
 		cleanup_free int64_t *ids = NULL;
 		size_t count;
 		if (journal_ids(journal, sql,
-			VALUES(integer_value(filter->after_id), integer_value(before),
-			    text_value(filter->service), integer_value(filter->run_id),
-			    integer_value(wanted)),
+			VALUES(integer_value(filter->after_id), integer_value(before), text_value(filter->service),
+			    integer_value(filter->run_id), integer_value(wanted)),
 			&ids, &count, error) < 0)
 			return -1;
 		if (give_jobs(journal, ids, count, each, context, &given, error) < 0)
@@ -268,22 +265,21 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 		values, ARRAY_LENGTH(values), error) < 0)
 		return -1;
 	if (sqlite3_changes(journal->database) == 0)
-		return error_set(error, ERROR_JOURNAL, "there is no job %lld in the journal %s",
-		    (long long)job->id, journal->path);
+		return error_set(error, ERROR_JOURNAL, "there is no job %lld in the journal %s", (long long)job->id,
+		    journal->path);
 	return 0;
 }
 
 static int
-append_transition(struct journal *journal, const struct job_record *job, enum job_state from,
-    const char *event, const char *message, struct error *error)
+append_transition(struct journal *journal, const struct job_record *job, enum job_state from, const char *event,
+    const char *message, struct error *error)
 {
 	return journal_execute(journal,
 	    "INSERT INTO transition (job_id, attempt, at, from_state, to_state, event, message)"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-	    VALUES(integer_value(job->id), integer_value(job->attempt),
-		integer_value(clock_wall(journal->clock)), text_value(job_state_word(from)),
-		text_value(job_state_word(job->state)), text_value(event == NULL ? "" : event),
-		text_value(message)),
+	    VALUES(integer_value(job->id), integer_value(job->attempt), integer_value(clock_wall(journal->clock)),
+		text_value(job_state_word(from)), text_value(job_state_word(job->state)),
+		text_value(event == NULL ? "" : event), text_value(message)),
 	    error);
 }
 
@@ -297,14 +293,14 @@ write_last_good(struct journal *journal, const struct job_record *job, struct er
 	    " snapshot_id = excluded.snapshot_id, files = excluded.files, bytes = excluded.bytes,"
 	    " bytes_added = excluded.bytes_added",
 	    VALUES(text_value(job->service), integer_value(job->id), integer_value(job->ended_at),
-		text_value(job->snapshot_id), integer_value((int64_t)job->files),
-		integer_value((int64_t)job->bytes), integer_value((int64_t)job->bytes_added)),
+		text_value(job->snapshot_id), integer_value((int64_t)job->files), integer_value((int64_t)job->bytes),
+		integer_value((int64_t)job->bytes_added)),
 	    error);
 }
 
 static int
-update_job(struct journal *journal, const struct job_record *job, enum job_state from, bool force,
-    const char *event, const char *message, struct error *error)
+update_job(struct journal *journal, const struct job_record *job, enum job_state from, bool force, const char *event,
+    const char *message, struct error *error)
 {
 	if (write_job(journal, job, error) < 0)
 		return -1;
@@ -327,8 +323,8 @@ journal_update_job(struct journal *journal, const struct job_record *job, enum j
 /* ---- transitions ---- */
 
 static int
-give_transition(struct journal *journal, int64_t id, journal_transition_fn *each, void *context,
-    bool *ret_readable, struct error *error)
+give_transition(struct journal *journal, int64_t id, journal_transition_fn *each, void *context, bool *ret_readable,
+    struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
 	if (journal_query(journal,
@@ -363,12 +359,11 @@ journal_transitions(struct journal *journal, int64_t job_id, int64_t after, jour
 {
 	cleanup_free int64_t *ids = NULL;
 	size_t count;
-	int result =
-	    job_id > 0
-		? journal_ids(journal, "SELECT id FROM transition WHERE job_id = ? AND id > ? ORDER BY id",
-		      VALUES(integer_value(job_id), integer_value(after)), &ids, &count, error)
-		: journal_ids(journal, "SELECT id FROM transition WHERE id > ? ORDER BY id",
-		      VALUES(integer_value(after)), &ids, &count, error);
+	int result = job_id > 0
+			 ? journal_ids(journal, "SELECT id FROM transition WHERE job_id = ? AND id > ? ORDER BY id",
+			       VALUES(integer_value(job_id), integer_value(after)), &ids, &count, error)
+			 : journal_ids(journal, "SELECT id FROM transition WHERE id > ? ORDER BY id",
+			       VALUES(integer_value(after)), &ids, &count, error);
 	if (result < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
@@ -380,4 +375,12 @@ journal_transitions(struct journal *journal, int64_t job_id, int64_t after, jour
 			return -1;
 	}
 	return 0;
+}
+
+int
+journal_last_transition(struct journal *journal, int64_t *ret_id, struct error *error)
+{
+	return journal_integer(journal, "SELECT coalesce(max(id), 0) FROM transition", NO_VALUES, ret_id, error) < 0
+		   ? -1
+		   : 0;
 }

@@ -4,8 +4,7 @@
 #include "core/alloc.h"
 
 int
-journal_last_good(
-    struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
+journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
 	if (journal_query(journal,
@@ -38,12 +37,11 @@ last_good_clear(struct last_good *good)
 }
 
 int
-journal_repository_seen(
-    struct journal *journal, const char *place, char **ret_repository_id, struct error *error)
+journal_repository_seen(struct journal *journal, const char *place, char **ret_repository_id, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
-	if (journal_query(journal, "SELECT repository_id FROM repository WHERE place = ?",
-		VALUES(text_value(place)), &row, error) < 0)
+	if (journal_query(journal, "SELECT repository_id FROM repository WHERE place = ?", VALUES(text_value(place)),
+		&row, error) < 0)
 		return -1;
 	int found = journal_step(journal, row, error);
 	if (found > 0)
@@ -61,7 +59,6 @@ journal_repository_remember(
 	    "INSERT INTO repository (place, repository_id, first_seen_at) VALUES (?, ?, ?)"
 	    " ON CONFLICT (place) DO UPDATE SET repository_id = excluded.repository_id,"
 	    " first_seen_at = excluded.first_seen_at WHERE repository_id <> excluded.repository_id",
-	    VALUES(text_value(place), text_value(repository_id), integer_value(clock_wall(journal->clock))),
-	    error);
+	    VALUES(text_value(place), text_value(repository_id), integer_value(clock_wall(journal->clock))), error);
 	return journal_end(journal, result, error);
 }

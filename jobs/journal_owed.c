@@ -29,18 +29,29 @@ static int
 describe_owed(struct journal *journal, struct text *text, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
-	if (journal_query(journal,
-		"SELECT kind, subject, job_id FROM obligation WHERE result = 'owed' ORDER BY id", NO_VALUES,
-		&row, error) < 0)
+	if (journal_query(journal, "SELECT kind, subject, job_id FROM obligation WHERE result = 'owed' ORDER BY id",
+		NO_VALUES, &row, error) < 0)
 		return -1;
 	int more;
 	while ((more = journal_step(journal, row, error)) > 0) {
 		cleanup_free char *kind = text_printable(column_text(row, 0));
 		cleanup_free char *subject = text_printable(column_text(row, 1));
-		text_printf(text, "%s %s  job %lld\n", kind, subject,
-		    (long long)sqlite3_column_int64(row->handle, 2));
+		text_printf(
+		    text, "%s %s  job %lld\n", kind, subject, (long long)sqlite3_column_int64(row->handle, 2));
 	}
 	return more;
+}
+
+static int
+replace_owed(const struct journal *journal, const char *path, const struct text *text, struct error *error)
+{
+	cleanup_error struct error reason = {.code = ERROR_NONE};
+	if (file_replace(path, text->string, text->length, &reason) == 0)
+		return 0;
+	bool known = reason.code == ERROR_NO_SPACE || reason.code == ERROR_PERMISSION;
+	error_set(
+	    error, known ? reason.code : ERROR_JOURNAL, "cannot keep the list of what is owed: %s", reason.message);
+	return error_hint(error, "see to the room on the file system of %s and to its rights", journal->directory);
 }
 
 int
@@ -53,7 +64,7 @@ journal_write_owed(struct journal *journal, struct error *error)
 	if (describe_owed(journal, &text, error) < 0)
 		return -1;
 	if (text.length > nothing)
-		return file_replace(path, text.string, text.length, error);
+		return replace_owed(journal, path, &text, error);
 	/* A file that stays names units that run already. */
 	if (unlink(path) < 0 && errno != ENOENT)
 		return error_set(error, ERROR_JOURNAL, "cannot remove %s: %s", path, strerror(errno));
@@ -67,9 +78,8 @@ journal_check_orphan(const struct journal *journal, struct error *error)
 	struct stat status;
 	if (stat(path, &status) < 0)
 		return 0;
-	error_set(error, ERROR_JOURNAL_DAMAGED, "the journal %s is gone, but %s names what it owed",
-	    journal->path, path);
+	error_set(
+	    error, ERROR_JOURNAL_DAMAGED, "the journal %s is gone, but %s names what it owed", journal->path, path);
 	return error_hint(error,
-	    "put the journal back, or do what %s says (it names the units that may be stopped) and remove it",
-	    path);
+	    "put the journal back, or do what %s says (it names the units that may be stopped) and remove it", path);
 }

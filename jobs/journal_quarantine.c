@@ -70,8 +70,7 @@ describe_row(struct journal *journal, const char *table, int64_t id, char **ret_
 }
 
 static int
-set_aside(
-    struct journal *journal, enum quarantine_table table, int64_t id, const char *reason, struct error *error)
+set_aside(struct journal *journal, enum quarantine_table table, int64_t id, const char *reason, struct error *error)
 {
 	cleanup_free char *content = NULL;
 	int found = describe_row(journal, tables[table].name, id, &content, error);
@@ -80,13 +79,13 @@ set_aside(
 	if (journal_execute(journal,
 		"INSERT INTO quarantine (at, source, source_id, reason, content) VALUES (?, ?, ?, ?, ?)"
 		" ON CONFLICT (source, source_id) DO NOTHING",
-		VALUES(integer_value(clock_wall(journal->clock)), text_value(tables[table].name),
-		    integer_value(id), text_value(reason), text_value(content)),
+		VALUES(integer_value(clock_wall(journal->clock)), text_value(tables[table].name), integer_value(id),
+		    text_value(reason), text_value(content)),
 		error) < 0)
 		return -1;
 	if (sqlite3_changes(journal->database) > 0)
-		log_error("row %lld of '%s' in the journal %s cannot be read and was set aside: %s",
-		    (long long)id, tables[table].name, journal->path, reason);
+		log_error("row %lld of '%s' in the journal %s cannot be read and was set aside: %s", (long long)id,
+		    tables[table].name, journal->path, reason);
 	if (!tables[table].marked)
 		return 0;
 	cleanup_free char *mark = xasprintf("UPDATE %s SET quarantined = 1 WHERE id = ?", tables[table].name);
@@ -107,7 +106,5 @@ journal_quarantine(
 int
 journal_quarantine_count(struct journal *journal, int64_t *ret_count, struct error *error)
 {
-	return journal_integer(journal, "SELECT count(*) FROM quarantine", NO_VALUES, ret_count, error) < 0
-		   ? -1
-		   : 0;
+	return journal_integer(journal, "SELECT count(*) FROM quarantine", NO_VALUES, ret_count, error) < 0 ? -1 : 0;
 }

@@ -102,14 +102,12 @@ journal_lock_runner(struct journal *journal, bool *ret_held, pid_t *ret_holder, 
 {
 	if (open_lock(journal, error) < 0)
 		return -1;
-	bool held;
-	int result =
-	    journal->read_only ? look_at_lock(journal, &held, error) : take_lock(journal, &held, error);
+	bool held = false;
+	int result = journal->read_only ? look_at_lock(journal, &held, error) : take_lock(journal, &held, error);
 	if (result < 0)
 		return -1;
 	if (ret_holder != NULL)
-		*ret_holder =
-		    held ? (journal->read_only ? 0 : getpid()) : read_holder(journal->lock_descriptor);
+		*ret_holder = held ? (journal->read_only ? 0 : getpid()) : read_holder(journal->lock_descriptor);
 	*ret_held = held;
 	return 0;
 }

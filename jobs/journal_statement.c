@@ -26,8 +26,8 @@ journal_damaged(const struct journal *journal, struct error *error, const char *
 static int
 no_space(const struct journal *journal, const char *doing, struct error *error)
 {
-	error_set(error, ERROR_NO_SPACE, "cannot %s the journal %s: no space left on the device", doing,
-	    journal->path);
+	error_set(
+	    error, ERROR_NO_SPACE, "cannot %s the journal %s: no space left on the device", doing, journal->path);
 	return error_hint(error, "make room on the file system (or quota) of %s", journal->directory);
 }
 
@@ -53,6 +53,19 @@ is_forbidden(int number)
 	return number == EROFS || number == EACCES || number == EPERM;
 }
 
+/* The errno behind a failure of the file system. sqlite3_system_errno knows nothing of one in COMMIT; the WAL's own
+ * file does. */
+static int
+errno_of_database(sqlite3 *database)
+{
+	sqlite3_file *wal = NULL;
+	int number = 0;
+	if (sqlite3_file_control(database, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal != NULL &&
+	    wal->pMethods != NULL)
+		wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &number);
+	return number != 0 ? number : sqlite3_system_errno(database);
+}
+
 int
 journal_error(const struct journal *journal, int code, const char *doing, struct error *error)
 {
@@ -61,25 +74,21 @@ journal_error(const struct journal *journal, int code, const char *doing, struct
 	int system = 0;
 	if (journal->database != NULL && sqlite3_extended_errcode(journal->database) == code) {
 		reason = sqlite3_errmsg(journal->database);
-		system = sqlite3_system_errno(journal->database);
+		system = errno_of_database(journal->database);
 	}
 	int class = code & 0xff;
-fprintf(stderr,"DEBUG code %d sys %d ext %d\n", code, system, sqlite3_extended_errcode(journal->database));
 	bool touches_files = class == SQLITE_IOERR || class == SQLITE_CANTOPEN;
 	if (class == SQLITE_FULL || (touches_files && is_out_of_space(system)))
 		return no_space(journal, doing, error);
-	if (class == SQLITE_READONLY || class == SQLITE_PERM || class == SQLITE_AUTH ||
-	    class == SQLITE_CANTOPEN || (touches_files && is_forbidden(system)))
-		return no_permission(
-		    journal, doing, touches_files && system != 0 ? strerror(system) : reason, error);
+	if (class == SQLITE_READONLY || class == SQLITE_PERM || class == SQLITE_AUTH || class == SQLITE_CANTOPEN ||
+	    (touches_files && is_forbidden(system)))
+		return no_permission(journal, doing, touches_files && system != 0 ? strerror(system) : reason, error);
 	if (class == SQLITE_CORRUPT || class == SQLITE_NOTADB || class == SQLITE_FORMAT)
-		return journal_damaged(
-		    journal, error, "the journal %s is damaged: %s", journal->path, reason);
+		return journal_damaged(journal, error, "the journal %s is damaged: %s", journal->path, reason);
 
 	error_set(error, ERROR_JOURNAL, "cannot %s the journal %s: %s", doing, journal->path, reason);
 	if (class == SQLITE_BUSY || class == SQLITE_LOCKED)
-		return error_hint(
-		    error, "another process holds the journal; see who with: fuser %s", journal->path);
+		return error_hint(error, "another process holds the journal; see who with: fuser %s", journal->path);
 	if (class == SQLITE_IOERR)
 		return error_hint(error, "look for errors of the disk in the kernel's log (dmesg)");
 	return error_hint(error, "see what is in it with: sqlite3 -readonly %s", journal->path);
@@ -90,8 +99,7 @@ fprintf(stderr,"DEBUG code %d sys %d ext %d\n", code, system, sqlite3_extended_e
 static struct statement *
 find_free(struct journal *journal, const char *sql)
 {
-	for (struct statement *statement = journal->statements; statement != NULL;
-	     statement = statement->next)
+	for (struct statement *statement = journal->statements; statement != NULL; statement = statement->next)
 		if (!statement->in_use && strcmp(statement->sql, sql) == 0)
 			return statement;
 	return NULL;
@@ -154,8 +162,7 @@ journal_step(struct journal *journal, struct statement *statement, struct error 
 		return 1;
 	if (code == SQLITE_DONE)
 		return 0;
-	return journal_error(
-	    journal, code, sqlite3_stmt_readonly(statement->handle) ? "read" : "write", error);
+	return journal_error(journal, code, sqlite3_stmt_readonly(statement->handle) ? "read" : "write", error);
 }
 
 void
@@ -210,8 +217,8 @@ journal_integer(struct journal *journal, const char *sql, const struct value *va
 }
 
 int
-journal_ids(struct journal *journal, const char *sql, const struct value *values, size_t count,
-    int64_t **ret_ids, size_t *ret_count, struct error *error)
+journal_ids(struct journal *journal, const char *sql, const struct value *values, size_t count, int64_t **ret_ids,
+    size_t *ret_count, struct error *error)
 {
 	cleanup_statement struct statement *statement = NULL;
 	if (journal_query(journal, sql, values, count, &statement, error) < 0)

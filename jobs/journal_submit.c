@@ -18,12 +18,11 @@ struct answer {
 };
 
 static int
-add_run(struct journal *journal, const struct request *request, int64_t now, struct answer *answer,
-    struct error *error)
+add_run(
+    struct journal *journal, const struct request *request, int64_t now, struct answer *answer, struct error *error)
 {
 	if (journal_execute(journal, "INSERT INTO run (kind, night, created_at) VALUES (?, ?, ?)",
-		VALUES(
-		    text_value(run_kind_word(request->kind)), text_value(request->night), integer_value(now)),
+		VALUES(text_value(run_kind_word(request->kind)), text_value(request->night), integer_value(now)),
 		error) < 0)
 		return -1;
 	answer->run_id = sqlite3_last_insert_rowid(journal->database);
@@ -32,8 +31,8 @@ add_run(struct journal *journal, const struct request *request, int64_t now, str
 }
 
 static int
-add_job(struct journal *journal, int64_t run_id, const struct submission *submission, int64_t now,
-    int64_t *ret_id, struct error *error)
+add_job(struct journal *journal, int64_t run_id, const struct submission *submission, int64_t now, int64_t *ret_id,
+    struct error *error)
 {
 	struct packer packer;
 	packer_init(&packer);
@@ -43,8 +42,8 @@ add_job(struct journal *journal, int64_t run_id, const struct submission *submis
 	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    VALUES(integer_value(run_id), text_value(job_kind_word(JOB_KIND_BACKUP)),
 		text_value(submission->service->name), text_value(job_state_word(JOB_PENDING)),
-		text_value(job_outcome_word(OUTCOME_RUNNING)), integer_value(submission->due_at),
-		integer_value(now), integer_value(now), blob_value(packer.buffer.data, packer.buffer.size)),
+		text_value(job_outcome_word(OUTCOME_RUNNING)), integer_value(submission->due_at), integer_value(now),
+		integer_value(now), blob_value(packer.buffer.data, packer.buffer.size)),
 	    error);
 	packer_release(&packer);
 	if (result == 0)
@@ -54,14 +53,12 @@ add_job(struct journal *journal, int64_t run_id, const struct submission *submis
 
 /* The jobs that a night's run has already. */
 static int
-find_jobs_of_night(
-    struct journal *journal, const struct request *request, struct answer *answer, struct error *error)
+find_jobs_of_night(struct journal *journal, const struct request *request, struct answer *answer, struct error *error)
 {
 	for (size_t i = 0; i < request->count; i++) {
 		if (journal_integer(journal,
 			"SELECT id FROM job WHERE run_id = ? AND service = ? ORDER BY id LIMIT 1",
-			VALUES(
-			    integer_value(answer->run_id), text_value(request->submissions[i].service->name)),
+			VALUES(integer_value(answer->run_id), text_value(request->submissions[i].service->name)),
 			&answer->job_ids[i], error) < 0)
 			return -1;
 	}
@@ -115,9 +112,8 @@ submit(struct journal *journal, const struct request *request, struct answer *an
 }
 
 int
-journal_submit(struct journal *journal, enum run_kind kind, const char *night,
-    const struct submission *submissions, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
-    struct error *error)
+journal_submit(struct journal *journal, enum run_kind kind, const char *night, const struct submission *submissions,
+    size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids, struct error *error)
 {
 	struct request request = {.kind = kind, .night = night, .submissions = submissions, .count = count};
 	cleanup_free int64_t *found_ids = xcalloc(count + 1, sizeof(*found_ids));
@@ -166,17 +162,16 @@ column_count(const struct statement *row, int column)
 }
 
 /* A job that was set aside has no good end. */
-static const char run_query[] =
-    "SELECT run.kind, run.night, run.created_at, count(job.id),"
-    " total(quarantined = 0 AND state NOT IN ('pruned', 'failed')),"
-    " total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'complete'),"
-    " total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'partial'),"
-    " total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'cancelled')"
-    " FROM run LEFT JOIN job ON job.run_id = run.id WHERE run.id = ? GROUP BY run.id";
+static const char run_query[] = "SELECT run.kind, run.night, run.created_at, count(job.id),"
+				" total(quarantined = 0 AND state NOT IN ('pruned', 'failed')),"
+				" total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'complete'),"
+				" total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'partial'),"
+				" total(quarantined = 0 AND state IN ('pruned', 'failed') AND outcome = 'cancelled')"
+				" FROM run LEFT JOIN job ON job.run_id = run.id WHERE run.id = ? GROUP BY run.id";
 
 static int
-fetch_run(struct journal *journal, int64_t run_id, struct run_record *ret_run, bool *ret_readable,
-    struct error *error)
+fetch_run(
+    struct journal *journal, int64_t run_id, struct run_record *ret_run, bool *ret_readable, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
 	if (journal_query(journal, run_query, VALUES(integer_value(run_id)), &row, error) < 0)
@@ -185,8 +180,8 @@ fetch_run(struct journal *journal, int64_t run_id, struct run_record *ret_run, b
 	if (found < 0)
 		return -1;
 	if (found == 0)
-		return error_set(error, ERROR_JOURNAL, "there is no run %lld in the journal %s",
-		    (long long)run_id, journal->path);
+		return error_set(
+		    error, ERROR_JOURNAL, "there is no run %lld in the journal %s", (long long)run_id, journal->path);
 	struct run_record run = {
 	    .id = run_id,
 	    .created_at = sqlite3_column_int64(row->handle, 2),
@@ -213,8 +208,7 @@ journal_run(struct journal *journal, int64_t run_id, struct run_record *ret_run,
 		return -1;
 	if (readable)
 		return 0;
-	if (journal_quarantine(journal, QUARANTINE_RUN, run_id, "the kind of the run is not known", error) <
-	    0)
+	if (journal_quarantine(journal, QUARANTINE_RUN, run_id, "the kind of the run is not known", error) < 0)
 		return -1;
 	return journal_damaged(
 	    journal, error, "run %lld of the journal %s cannot be read", (long long)run_id, journal->path);

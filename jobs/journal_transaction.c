@@ -56,8 +56,7 @@ static int
 begin(struct journal *journal, bool relaxed, struct error *error)
 {
 	if (journal->read_only) {
-		error_set(
-		    error, ERROR_PERMISSION, "the journal %s was opened for reading only", journal->path);
+		error_set(error, ERROR_PERMISSION, "the journal %s was opened for reading only", journal->path);
 		return error_hint(error, "run as the owner of %s", journal->directory);
 	}
 	assert(sqlite3_get_autocommit(journal->database));
@@ -122,8 +121,7 @@ fold_wal(struct journal *journal)
 	if (sqlite3_exec(journal->guard, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
 		return;
 	int frames, folded;
-	int code =
-	    sqlite3_wal_checkpoint_v2(journal->database, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &folded);
+	int code = sqlite3_wal_checkpoint_v2(journal->database, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &folded);
 	if (code == SQLITE_OK && frames == folded)
 		journal->wal_frames = 0;
 	sqlite3_exec(journal->guard, "ROLLBACK", NULL, NULL, NULL);

@@ -18,12 +18,17 @@ local_time(int64_t wall)
 	return local;
 }
 
+static int64_t
+microseconds_of_day(const struct tm *local)
+{
+	return ((int64_t)local->tm_hour * 60 + local->tm_min) * USEC_PER_MIN + local->tm_sec * USEC_PER_SEC;
+}
+
 char *
 kickoff_night(int64_t wall, int64_t kickoff)
 {
 	struct tm local = local_time(wall);
-	int64_t of_day =
-	    ((int64_t)local.tm_hour * 60 + local.tm_min) * USEC_PER_MIN + local.tm_sec * USEC_PER_SEC;
+	int64_t of_day = ((int64_t)local.tm_hour * 60 + local.tm_min) * USEC_PER_MIN + local.tm_sec * USEC_PER_SEC;
 	int64_t begins = kickoff - EARLY;
 	/* Noon exists once on every day, whatever the clocks do at night. */
 	struct tm day = {.tm_year = local.tm_year,
@@ -45,7 +50,8 @@ int64_t
 kickoff_next(int64_t wall, int64_t kickoff)
 {
 	struct tm local = local_time(wall);
-	for (int days = 0;; days++) {
+	/* By the clock on the wall: a 02:00 that is there twice counts once. */
+	for (int days = microseconds_of_day(&local) >= kickoff ? 1 : 0;; days++) {
 		struct tm next = {
 		    .tm_year = local.tm_year,
 		    .tm_mon = local.tm_mon,
@@ -70,6 +76,5 @@ kickoff_submit(struct journal *journal, int64_t wall, int64_t kickoff, int64_t m
 	for (size_t i = 0; i < count; i++)
 		submissions[i] =
 		    (struct submission){.service = services[i], .due_at = wall + backoff_spread(max_delay)};
-	return journal_submit(
-	    journal, RUN_NIGHTLY, night, submissions, count, ret_run, ret_added, job_ids, error);
+	return journal_submit(journal, RUN_NIGHTLY, night, submissions, count, ret_run, ret_added, job_ids, error);
 }

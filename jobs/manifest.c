@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #define MANIFEST_SIZE_LIMIT ((size_t)16 * 1024 * 1024)
-#define SERVICE_LIMIT	    10000
+#define SERVICE_LIMIT       10000
 
 #define DEFAULT_ENVIRONMENT_FILE "/run/agenix/restic/env"
-#define DEFAULT_CACHE_DIRECTORY	 "/var/lib/atelier-backup/cache"
+#define DEFAULT_CACHE_DIRECTORY  "/var/lib/atelier-backup/cache"
 
-#define cleanup_draft	 __attribute__((cleanup(release_draft)))
+#define cleanup_draft    __attribute__((cleanup(release_draft)))
 #define cleanup_manifest __attribute__((cleanup(manifest_clear)))
 
 static void
@@ -118,21 +118,8 @@ static void
 resolve_defaults(struct manifest_reader *reader, struct manifest_draft *draft,
     const struct manifest_overrides *overrides, struct service *defaults)
 {
+	struct restic_settings *restic = &defaults->restic;
 	*defaults = (struct service){
-	    .restic =
-		{
-		    .program = resolve_program(&draft->repository.program, overrides),
-		    .repository_file = take_pointer(draft->repository.file),
-		    .password_file = take_pointer(draft->repository.password_file),
-		    .environment_file = resolve_environment_file(&draft->repository.environment_file),
-		    .cache_directory = resolve_cache_directory(&draft->repository.cache_directory, overrides),
-		    .host = resolve_host(reader, &draft->host),
-		    .nice = draft->limits.nice,
-		    .io_class = draft->limits.io_class,
-		    .io_level = draft->limits.io_level,
-		    .upload_kib = draft->limits.upload_kib,
-		    .download_kib = draft->limits.download_kib,
-		},
 	    .initialize = draft->repository.initialize == ANSWER_YES,
 	    .deadlines = draft->deadlines,
 	    .attempts = draft->retry.attempts,
@@ -140,6 +127,17 @@ resolve_defaults(struct manifest_reader *reader, struct manifest_draft *draft,
 	    .overdue_after = draft->overdue_after,
 	    .settle = draft->settle,
 	};
+	restic->program = resolve_program(&draft->repository.program, overrides);
+	restic->repository_file = take_pointer(draft->repository.file);
+	restic->password_file = take_pointer(draft->repository.password_file);
+	restic->environment_file = resolve_environment_file(&draft->repository.environment_file);
+	restic->cache_directory = resolve_cache_directory(&draft->repository.cache_directory, overrides);
+	restic->host = resolve_host(reader, &draft->host);
+	restic->nice = draft->limits.nice;
+	restic->io_class = draft->limits.io_class;
+	restic->io_level = draft->limits.io_level;
+	restic->upload_kib = draft->limits.upload_kib;
+	restic->download_kib = draft->limits.download_kib;
 }
 
 /* ---- the services ---- */
@@ -153,14 +151,14 @@ compare_services(const void *left, const void *right)
 }
 
 static void
-read_services(struct manifest_reader *reader, json_t *services, const struct service *defaults,
-    struct manifest *manifest)
+read_services(
+    struct manifest_reader *reader, json_t *services, const struct service *defaults, struct manifest *manifest)
 {
 	size_t count = json_object_size(services);
 	size_t mark = manifest_enter(reader, "services");
 	if (count > SERVICE_LIMIT)
-		manifest_refuse(reader, "split the manifest", "there are %zu services; %d are the most",
-		    count, SERVICE_LIMIT);
+		manifest_refuse(
+		    reader, "split the manifest", "there are %zu services; %d are the most", count, SERVICE_LIMIT);
 	else if (count == 0)
 		manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST, "declare a service",
 		    "no service is declared: nothing will be backed up");
@@ -173,14 +171,12 @@ read_services(struct manifest_reader *reader, json_t *services, const struct ser
 		if (manifest->services == NULL)
 			break;
 		size_t service = manifest_enter(reader, name);
-		manifest_read_service(
-		    reader, defaults, name, entry, &manifest->services[manifest->service_count++]);
+		manifest_read_service(reader, defaults, name, entry, &manifest->services[manifest->service_count++]);
 		manifest_leave(reader, service);
 	}
 	manifest_leave(reader, mark);
 	if (manifest->service_count > 0)
-		qsort(manifest->services, manifest->service_count, sizeof(*manifest->services),
-		    compare_services);
+		qsort(manifest->services, manifest->service_count, sizeof(*manifest->services), compare_services);
 }
 
 /* A path and the service that declares it. */
@@ -212,8 +208,8 @@ judge_shared_database(struct manifest_reader *reader, const struct claim *claim,
 {
 	cleanup_free char *place = xasprintf("services.%s.data.sqlite", claim->service);
 	size_t mark = manifest_enter(reader, place);
-	manifest_refuse(reader, "let one of the two services have it",
-	    "'%s' is the database of the service %s too", claim->path, first->service);
+	manifest_refuse(reader, "let one of the two services have it", "'%s' is the database of the service %s too",
+	    claim->path, first->service);
 	manifest_leave(reader, mark);
 }
 
@@ -227,8 +223,7 @@ judge_shared_path(struct manifest_reader *reader, const struct claim *claim, con
 	manifest_leave(reader, mark);
 }
 
-typedef void
-judge_claim_fn(struct manifest_reader *reader, const struct claim *claim, const struct claim *first);
+typedef void judge_claim_fn(struct manifest_reader *reader, const struct claim *claim, const struct claim *first);
 
 static void
 judge_claims(struct manifest_reader *reader, struct claim *claims, size_t count, judge_claim_fn *judge)
@@ -268,8 +263,8 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	cleanup_draft struct manifest_draft draft = {.host = NULL};
 	manifest_read_initials(reader, manifest_keys, &draft);
 	if (!json_is_object(root)) {
-		manifest_refuse(reader, "write {\"services\": {}} and go on from there",
-		    "expected an object, found a list");
+		manifest_refuse(
+		    reader, "write {\"services\": {}} and go on from there", "expected an object, found a list");
 		return;
 	}
 	manifest_read_object(reader, root, manifest_keys, &draft);
@@ -290,8 +285,7 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	if (draft.services != NULL)
 		read_services(reader, draft.services, &defaults, manifest);
 	else if (services == NULL || json_is_null(services))
-		manifest_refuse(
-		    reader, "write \"services\": {...} (docs/manifest.md)", "\"services\" is missing");
+		manifest_refuse(reader, "write \"services\": {...} (docs/manifest.md)", "\"services\" is missing");
 	judge_shared(reader, manifest);
 	manifest->restic = defaults.restic;
 	defaults.restic = (struct restic_settings){.program = NULL};
@@ -302,14 +296,14 @@ static void
 count_what_was_left_out(struct manifest_reader *reader)
 {
 	if (reader->left_out > 0)
-		problem_add(reader->problems, reader->failures > 0 ? PROBLEM_ERROR : PROBLEM_WARNING,
-		    ERROR_MANIFEST, reader->path, "correct those that are listed first",
-		    "%zu more problems are not listed", reader->left_out);
+		problem_add(reader->problems, reader->failures > 0 ? PROBLEM_ERROR : PROBLEM_WARNING, ERROR_MANIFEST,
+		    reader->path, "correct those that are listed first", "%zu more problems are not listed",
+		    reader->left_out);
 }
 
 int
-manifest_parse(const char *path, const char *content, size_t length,
-    const struct manifest_overrides *overrides, struct manifest *ret_manifest, struct problem_list *problems)
+manifest_parse(const char *path, const char *content, size_t length, const struct manifest_overrides *overrides,
+    struct manifest *ret_manifest, struct problem_list *problems)
 {
 	struct manifest_reader reader = {.path = path, .version = 1, .problems = problems};
 	cleanup_manifest struct manifest manifest = {.path = NULL};
@@ -376,8 +370,7 @@ manifest_find(const struct manifest *manifest, const char *name)
 {
 	if (manifest->service_count == 0)
 		return NULL;
-	return bsearch(
-	    name, manifest->services, manifest->service_count, sizeof(*manifest->services), compare_name);
+	return bsearch(name, manifest->services, manifest->service_count, sizeof(*manifest->services), compare_name);
 }
 
 static void

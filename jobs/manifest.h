@@ -18,10 +18,10 @@ struct manifest {
 	int version;
 	struct restic_settings restic; /* the repository's settings, also in each service */
 	bool initialize;
-	int64_t parallel;              /* jobs at once, 1..64, default 2 */
-	int64_t kickoff;               /* schedule.time as microseconds since local midnight, default 02:00 */
-	int64_t max_delay;             /* schedule.maxDelay, 0..24 h, default 2 h */
-	struct service *services;      /* sorted by name */
+	int64_t parallel;         /* jobs at once, 1..64, default 2 */
+	int64_t kickoff;          /* schedule.time as microseconds since local midnight, default 02:00 */
+	int64_t max_delay;        /* schedule.maxDelay, 0..24 h, default 2 h */
+	struct service *services; /* sorted by name */
 	size_t service_count;
 };
 
@@ -31,11 +31,11 @@ struct manifest_overrides {
 	const char *cache_directory; /* default for repository.cacheDir: STATE_DIR/cache */
 };
 
-/* Reads and judges a manifest. All findings are added to `problems`, each with file, place (JSON path) and remedy. Returns
- * 0 if the manifest can be used; `ret_manifest` is then filled and owned by the caller, else untouched. A service that this
- * version cannot back up (service.refused) is a problem of severity error, but the other services can be used: 0.
- * Looks at the manifest file only (content, owner, mode), at nothing it names, except that the default environment file
- * counts only where it exists. */
+/* Reads and judges a manifest. All findings are added to `problems`, each with file, place (JSON path) and remedy.
+ * Returns 0 if the manifest can be used; `ret_manifest` is then filled and owned by the caller, else untouched. A
+ * service that this version cannot back up (service.refused) is a problem of severity error, but the other services
+ * can be used: 0. Looks at the manifest file only (content, owner, mode), at nothing it names, except that the
+ * default environment file counts only where it exists. */
 int manifest_load(const char *path, const struct manifest_overrides *overrides, struct manifest *ret_manifest,
     struct problem_list *problems);
 

@@ -27,24 +27,24 @@ enum manifest_shape {
 enum answer { ANSWER_NONE, ANSWER_NO, ANSWER_YES };
 
 /* X(name, shape, what is expected, an example as JSON) */
-#define MANIFEST_TYPE_LIST(X)                                                                                \
-	X(OBJECT, NESTED, "an object", "{}")                                                                 \
-	X(SERVICES, JSON, "an object with one entry per service", "{\"web\": {}}")                           \
-	X(VERSION, NUMBER, "1 or 2", "2")                                                                    \
-	X(SWITCH, ANSWER, "true or false", "true")                                                           \
-	X(NUMBER, NUMBER, "a whole number", "1")                                                             \
-	X(DURATION, NUMBER, "a duration (\"90s\", \"5m\", \"1h30m\") or whole seconds", "\"5m\"")            \
-	X(TIME, NUMBER, "a time of day (\"HH:MM\")", "\"02:00\"")                                            \
-	X(IO_CLASS, NUMBER, "\"none\", \"best-effort\" or \"idle\"", "\"idle\"")                             \
-	X(HOST, TEXT, "a host name", "\"cellar\"")                                                           \
-	X(PROGRAM, TEXT, "a program's name or absolute path", "\"restic\"")                                  \
-	X(SHELL, TEXT, "shell text", "\"systemctl reload web\"")                                             \
-	X(PATH, TEXT, "an absolute path", "\"/var/lib/web\"")                                                \
-	X(ONE_PATH, LIST, "an absolute path", "\"/var/lib/web/app.db\"")                                     \
-	X(PATHS, LIST, "an absolute path or a list of them", "[\"/var/lib/web\"]")                           \
-	X(NAMES, LIST, "a name or a list of names", "\"web\"")                                               \
-	X(PATTERNS, LIST, "a list of patterns", "[\"*.tmp\"]")                                               \
-	X(TAGS, LIST, "a list of tags", "[\"nightly\"]")                                                     \
+#define MANIFEST_TYPE_LIST(X)                                                                                        \
+	X(OBJECT, NESTED, "an object", "{}")                                                                         \
+	X(SERVICES, JSON, "an object with one entry per service", "{\"web\": {}}")                                   \
+	X(VERSION, NUMBER, "1 or 2", "2")                                                                            \
+	X(SWITCH, ANSWER, "true or false", "true")                                                                   \
+	X(NUMBER, NUMBER, "a whole number", "1")                                                                     \
+	X(DURATION, NUMBER, "a duration (\"90s\", \"5m\", \"1h30m\") or whole seconds", "\"5m\"")                    \
+	X(TIME, NUMBER, "a time of day (\"HH:MM\")", "\"02:00\"")                                                    \
+	X(IO_CLASS, NUMBER, "\"none\", \"best-effort\" or \"idle\"", "\"idle\"")                                     \
+	X(HOST, TEXT, "a host name", "\"cellar\"")                                                                   \
+	X(PROGRAM, TEXT, "a program's name or absolute path", "\"restic\"")                                          \
+	X(SHELL, TEXT, "shell text", "\"systemctl reload web\"")                                                     \
+	X(PATH, TEXT, "an absolute path", "\"/var/lib/web\"")                                                        \
+	X(ONE_PATH, LIST, "an absolute path", "\"/var/lib/web/app.db\"")                                             \
+	X(PATHS, LIST, "an absolute path or a list of them", "[\"/var/lib/web\"]")                                   \
+	X(NAMES, LIST, "a name or a list of names", "\"web\"")                                                       \
+	X(PATTERNS, LIST, "a list of patterns", "[\"*.tmp\"]")                                                       \
+	X(TAGS, LIST, "a list of tags", "[\"nightly\"]")                                                             \
 	X(UNITS, LIST, "a list of unit names", "[\"web.service\"]")
 
 enum manifest_type {
@@ -65,16 +65,16 @@ extern const struct manifest_type_record manifest_types[];
 struct manifest_key {
 	const char *name;
 	enum manifest_type type;
-	int since;			 /* the first version of the format that has it */
-	int until;			 /* the last one; 0: all since then */
-	size_t offset;			 /* of the value in the struct that the table fills */
+	int since;                       /* the first version of the format that has it */
+	int until;                       /* the last one; 0: all since then */
+	size_t offset;                   /* of the value in the struct that the table fills */
 	const struct manifest_key *keys; /* of an object, or of each service */
-	int64_t lowest, highest;	 /* numbers and durations */
-	const char *initial;		 /* the value of an absent key as JSON, or NULL */
-	const char *doc;		 /* a line of docs/manifest.md */
+	int64_t lowest, highest;         /* numbers and durations */
+	const char *initial;             /* the value of an absent key as JSON, or NULL */
+	const char *doc;                 /* a line of docs/manifest.md */
 };
 
-extern const struct manifest_key manifest_keys[];	  /* fills struct manifest_draft */
+extern const struct manifest_key manifest_keys[];         /* fills struct manifest_draft */
 extern const struct manifest_key manifest_service_keys[]; /* fills struct service_draft */
 
 /* The top level as it is written. */
@@ -124,7 +124,7 @@ struct manifest_reader {
 	struct problem_list *problems;
 	struct text place; /* "services.web.data.sqlite[1]" */
 	size_t failures;   /* problems that make the manifest unusable */
-	size_t listed;	   /* problems added to the list */
+	size_t listed;     /* problems added to the list */
 	size_t left_out;   /* and those that were too many for it */
 };
 
@@ -142,13 +142,13 @@ void manifest_remark(struct manifest_reader *reader, enum problem_severity sever
     const char *remedy, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* Refuses a value for its JSON type. */
-void manifest_refuse_type(
-    struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found);
+void
+manifest_refuse_type(struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found);
 
 /* Follows a table: each value is judged and stored in `target`, null counts as absent, unknown keys are
  * refused. What is absent leaves `target` as it was. */
-void manifest_read_object(
-    struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target);
+void
+manifest_read_object(struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target);
 
 /* Stores every `initial` value of a table. */
 void manifest_read_initials(struct manifest_reader *reader, const struct manifest_key *keys, void *target);

@@ -7,24 +7,24 @@
 
 /* Offsets in a struct that is a field of a draft. */
 #define INSIDE(draft, outer, field) (offsetof(struct draft, outer.field) - offsetof(struct draft, outer))
-#define REPOSITORY(field)	    INSIDE(manifest_draft, repository, field)
-#define SCHEDULE(field)		    INSIDE(manifest_draft, schedule, field)
-#define LIMIT(field)		    INSIDE(manifest_draft, limits, field)
-#define RETRY(field)		    INSIDE(manifest_draft, retry, field)
-#define DATA(field)		    INSIDE(service_draft, data, field)
-#define DEADLINE(field)		    offsetof(struct deadlines, field)
+#define REPOSITORY(field)           INSIDE(manifest_draft, repository, field)
+#define SCHEDULE(field)             INSIDE(manifest_draft, schedule, field)
+#define LIMIT(field)                INSIDE(manifest_draft, limits, field)
+#define RETRY(field)                INSIDE(manifest_draft, retry, field)
+#define DATA(field)                 INSIDE(service_draft, data, field)
+#define DEADLINE(field)             offsetof(struct deadlines, field)
 
 #define RANGE(from, to) .lowest = (from), .highest = (to)
-#define DEADLINE_RANGE	RANGE(USEC_PER_SEC, 7 * USEC_PER_DAY)
-#define OVERDUE_RANGE	RANGE(USEC_PER_MIN, 366 * USEC_PER_DAY)
+#define DEADLINE_RANGE  RANGE(USEC_PER_SEC, 7 * USEC_PER_DAY)
+#define OVERDUE_RANGE   RANGE(USEC_PER_MIN, 366 * USEC_PER_DAY)
 /* restic takes an int and multiplies it by 1024. */
 #define RATE_RANGE RANGE(0, 2000000)
 
 static const struct manifest_key repository_keys[] = {
     {"file", MANIFEST_PATH, 2, 0, REPOSITORY(file), .initial = "\"/run/agenix/restic/repo\"",
 	.doc = "The file that holds the location of the restic repository."},
-    {"passwordFile", MANIFEST_PATH, 2, 0, REPOSITORY(password_file),
-	.initial = "\"/run/agenix/restic/password\"", .doc = "The file that holds its password."},
+    {"passwordFile", MANIFEST_PATH, 2, 0, REPOSITORY(password_file), .initial = "\"/run/agenix/restic/password\"",
+	.doc = "The file that holds its password."},
     {"environmentFile", MANIFEST_PATH, 2, 0, REPOSITORY(environment_file),
 	.doc = "Credentials for restic, in the syntax of systemd's `EnvironmentFile=`; never run by "
 	       "a shell. Default: `/run/agenix/restic/env` if there is such a file. One that is "
@@ -151,8 +151,7 @@ const struct manifest_key manifest_keys[] = {
     {"limits", MANIFEST_OBJECT, 2, 0, DRAFT(limits), limit_keys, .doc = "What they may use."},
     {"deadlines", MANIFEST_OBJECT, 2, 0, DRAFT(deadlines), deadline_keys,
 	.doc = "How long each part of a job may take."},
-    {"retry", MANIFEST_OBJECT, 2, 0, DRAFT(retry), retry_keys,
-	.doc = "What follows a failure that may pass."},
+    {"retry", MANIFEST_OBJECT, 2, 0, DRAFT(retry), retry_keys, .doc = "What follows a failure that may pass."},
     {"overdueAfter", MANIFEST_DURATION, 2, 0, DRAFT(overdue_after), OVERDUE_RANGE, .initial = "\"30h\"",
 	.doc = "A service is overdue when its last good backup is older than this."},
     {"settle", MANIFEST_DURATION, 2, 0, DRAFT(settle), RANGE(0, 10 * USEC_PER_MIN), .initial = "\"2s\"",

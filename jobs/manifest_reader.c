@@ -18,8 +18,7 @@
 /* How much of a text from the file is repeated in a message: "%.*s" with SHOWN, text. */
 #define SHOWN 80
 
-typedef void
-read_fn(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target);
+typedef void read_fn(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target);
 typedef const char *fault_fn(const char *string);
 
 /* How the values of a type are read. */
@@ -55,7 +54,7 @@ manifest_leave(struct manifest_reader *reader, size_t mark)
 	reader->place.string[mark] = '\0';
 }
 
-static void
+static void __attribute__((format(printf, 5, 0)))
 note(struct manifest_reader *reader, enum problem_severity severity, enum error_code code, const char *remedy,
     const char *format, va_list arguments)
 {
@@ -182,8 +181,7 @@ read_duration(struct manifest_reader *reader, const struct manifest_key *key, js
 	int64_t microseconds;
 	if (!duration_of(value, &microseconds)) {
 		cleanup_free char *written = json_dumps(value, JSON_ENCODE_ANY);
-		manifest_refuse(reader,
-		    "write whole seconds, or a text such as \"90s\", \"5m\", \"1h30m\" or \"2d\"",
+		manifest_refuse(reader, "write whole seconds, or a text such as \"90s\", \"5m\", \"1h30m\" or \"2d\"",
 		    "%.*s is no duration", SHOWN, written);
 		return;
 	}
@@ -227,8 +225,7 @@ read_io_class(struct manifest_reader *reader, const struct manifest_key *key, js
 			return;
 		}
 	}
-	manifest_refuse(
-	    reader, "write \"none\", \"best-effort\" or \"idle\"", "'%.*s' is no I/O class", SHOWN, word);
+	manifest_refuse(reader, "write \"none\", \"best-effort\" or \"idle\"", "'%.*s' is no I/O class", SHOWN, word);
 }
 
 static void
@@ -256,36 +253,51 @@ static read_fn read_text, read_list;
 #define PATH_REMEDY "write the path from the root on, as in \"/var/lib/web\""
 
 static const struct type_reader type_readers[] = {
-    [MANIFEST_OBJECT] = {read_nested},
-    [MANIFEST_SERVICES] = {read_json},
-    [MANIFEST_VERSION] = {read_version},
-    [MANIFEST_SWITCH] = {read_answer},
-    [MANIFEST_NUMBER] = {read_number},
-    [MANIFEST_DURATION] = {read_duration},
-    [MANIFEST_TIME] = {read_time},
-    [MANIFEST_IO_CLASS] = {read_io_class},
-    [MANIFEST_HOST] = {read_text, manifest_host_fault,
-	"write the machine's name: letters, digits, '.', '_', '-'"},
-    [MANIFEST_PROGRAM] = {read_text, manifest_program_fault, "write \"restic\" or an absolute path"},
-    [MANIFEST_SHELL] = {read_text, manifest_shell_fault, "write printable text; lines and tabs are fine"},
-    [MANIFEST_PATH] = {read_text, manifest_path_fault, PATH_REMEDY},
-    [MANIFEST_ONE_PATH] = {read_list, manifest_path_fault, PATH_REMEDY, .alone = true},
-    [MANIFEST_PATHS] = {read_list, manifest_path_fault, PATH_REMEDY, .alone = true, .list = true},
-    [MANIFEST_NAMES] = {read_list, manifest_word_fault, "write the database's name", .alone = true,
+    [MANIFEST_OBJECT] = {.read = read_nested},
+    [MANIFEST_SERVICES] = {.read = read_json},
+    [MANIFEST_VERSION] = {.read = read_version},
+    [MANIFEST_SWITCH] = {.read = read_answer},
+    [MANIFEST_NUMBER] = {.read = read_number},
+    [MANIFEST_DURATION] = {.read = read_duration},
+    [MANIFEST_TIME] = {.read = read_time},
+    [MANIFEST_IO_CLASS] = {.read = read_io_class},
+    [MANIFEST_HOST] = {.read = read_text,
+	.fault = manifest_host_fault,
+	.remedy = "write the machine's name: letters, digits, '.', '_', '-'"},
+    [MANIFEST_PROGRAM] = {.read = read_text,
+	.fault = manifest_program_fault,
+	.remedy = "write \"restic\" or an absolute path"},
+    [MANIFEST_SHELL] = {.read = read_text,
+	.fault = manifest_shell_fault,
+	.remedy = "write printable text; lines and tabs are fine"},
+    [MANIFEST_PATH] = {.read = read_text, .fault = manifest_path_fault, .remedy = PATH_REMEDY},
+    [MANIFEST_ONE_PATH] = {.read = read_list, .fault = manifest_path_fault, .remedy = PATH_REMEDY, .alone = true},
+    [MANIFEST_PATHS] =
+	{.read = read_list, .fault = manifest_path_fault, .remedy = PATH_REMEDY, .alone = true, .list = true},
+    [MANIFEST_NAMES] = {.read = read_list,
+	.fault = manifest_word_fault,
+	.remedy = "write the database's name",
+	.alone = true,
 	.list = true},
-    [MANIFEST_PATTERNS] = {read_list, manifest_word_fault, "write a pattern, or take it out", .list = true},
-    [MANIFEST_TAGS] = {read_list, manifest_tag_fault, "write another tag, or take it out", .list = true},
-    [MANIFEST_UNITS] = {read_list, manifest_unit_fault, "write a unit's full name, as in \"web.service\"",
+    [MANIFEST_PATTERNS] = {.read = read_list,
+	.fault = manifest_word_fault,
+	.remedy = "write a pattern, or take it out",
+	.list = true},
+    [MANIFEST_TAGS] = {.read = read_list,
+	.fault = manifest_tag_fault,
+	.remedy = "write another tag, or take it out",
+	.list = true},
+    [MANIFEST_UNITS] = {.read = read_list,
+	.fault = manifest_unit_fault,
+	.remedy = "write a unit's full name, as in \"web.service\"",
 	.list = true},
 };
 
 void
-manifest_refuse_type(
-    struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found)
+manifest_refuse_type(struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found)
 {
 	cleanup_free char *remedy = xasprintf("write \"%.200s\": %s", key, manifest_types[type].example);
-	manifest_refuse(
-	    reader, remedy, "expected %s, found %s", manifest_types[type].words, words_of_json(found));
+	manifest_refuse(reader, remedy, "expected %s, found %s", manifest_types[type].words, words_of_json(found));
 }
 
 static bool
@@ -389,8 +401,7 @@ distance(const char *a, const char *b)
 		size_t diagonal = row[0];
 		row[0] = i + 1;
 		for (size_t j = 0; j < length; j++) {
-			size_t replaced =
-			    diagonal + (tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]));
+			size_t replaced = diagonal + (tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]));
 			size_t shorter = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
 			diagonal = row[j + 1];
 			row[j + 1] = replaced < shorter ? replaced : shorter;
@@ -455,8 +466,8 @@ refuse_unknown_keys(struct manifest_reader *reader, json_t *object, const struct
 		cleanup_free char *remedy = remedy_for_unknown(keys, name, reader->version);
 		size_t mark = manifest_enter(reader, name);
 		if (find_key(keys, name) != NULL)
-			manifest_refuse(reader, remedy, "version %d of the format does not have this key",
-			    reader->version);
+			manifest_refuse(
+			    reader, remedy, "version %d of the format does not have this key", reader->version);
 		else
 			manifest_refuse(reader, remedy, "unknown key");
 		manifest_leave(reader, mark);
@@ -464,8 +475,7 @@ refuse_unknown_keys(struct manifest_reader *reader, json_t *object, const struct
 }
 
 void
-manifest_read_object(
-    struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target)
+manifest_read_object(struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target)
 {
 	for (const struct manifest_key *key = keys; key->name != NULL; key++) {
 		json_t *value = json_object_get(object, key->name);

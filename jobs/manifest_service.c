@@ -32,8 +32,8 @@ judge_name(struct manifest_reader *reader, const char *name)
 
 /* What this version cannot do is known before anything is tried; the first reason is the one that is told. */
 static void
-refuse_service(struct manifest_reader *reader, struct service *service, enum error_code code,
-    const char *hint, const char *words)
+refuse_service(struct manifest_reader *reader, struct service *service, enum error_code code, const char *hint,
+    const char *words)
 {
 	manifest_remark(reader, PROBLEM_ERROR, code, hint, "%s", words);
 	if (service->refused_code != ERROR_NONE)
@@ -180,8 +180,8 @@ take_shell_text(char **shell)
 }
 
 void
-manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name,
-    json_t *entry, struct service *ret_service)
+manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name, json_t *entry,
+    struct service *ret_service)
 {
 	__attribute__((cleanup(release_draft))) struct service_draft draft = {
 	    .overdue_after = defaults->overdue_after,

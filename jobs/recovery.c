@@ -25,8 +25,8 @@ collect(void *context, const struct child_record *child)
 }
 
 int
-recovery_end_children(struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended,
-    struct error *error)
+recovery_end_children(
+    struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended, struct error *error)
 {
 	struct leftovers leftovers = {0};
 	size_t ended = 0;

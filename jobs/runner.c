@@ -12,7 +12,7 @@
 struct runner {
 	const struct runner_settings *settings;
 	struct engine *engine;
-	struct event *timer;	   /* deadlines and parked steps */
+	struct event *timer;       /* deadlines and parked steps */
 	struct wall_alarm *alarm;  /* due times */
 	struct event *submissions; /* another process submitted jobs */
 	struct event *signals[3];
@@ -127,14 +127,12 @@ on_signal(evutil_socket_t number, short what, void *context)
 		runner->end = RUNNER_CANCELLED;
 		for (size_t i = 0; i < runner->settings->job_count; i++)
 			if (engine_find(runner->engine, runner->settings->job_ids[i]) != NULL)
-				engine_cancel(
-				    runner->engine, runner->settings->job_ids[i], "cancelled by the user");
+				engine_cancel(runner->engine, runner->settings->job_ids[i], "cancelled by the user");
 		if (runner->settings->all)
 			engine_cancel(runner->engine, 0, "cancelled by the user");
 		return;
 	}
-	log_notice("ending on %s; services are being brought back, jobs stay in the journal",
-	    strsignal((int)number));
+	log_notice("ending on %s; services are being brought back, jobs stay in the journal", strsignal((int)number));
 	runner->end = RUNNER_INTERRUPTED;
 	engine_interrupt(runner->engine, "the program was asked to end");
 	on_idle(runner);
@@ -185,8 +183,7 @@ set_up(struct runner *runner, struct error *error)
 	int descriptor = journal_submission_descriptor(settings->journal, error);
 	if (descriptor < 0)
 		return -1;
-	runner->submissions =
-	    event_new(settings->base, descriptor, EV_READ | EV_PERSIST, on_submission, runner);
+	runner->submissions = event_new(settings->base, descriptor, EV_READ | EV_PERSIST, on_submission, runner);
 	event_add(runner->submissions, NULL);
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++) {

@@ -14,7 +14,7 @@
 
 /* What recovery found before the first job moved. */
 struct recovery_report {
-	size_t jobs;	    /* unfinished jobs that were taken over */
+	size_t jobs;        /* unfinished jobs that were taken over */
 	size_t obligations; /* still owed */
 	size_t children;    /* processes of the dead runner that were ended */
 };
@@ -26,8 +26,8 @@ struct runner_settings {
 	const struct machine *machine;
 	int64_t parallel;
 	const struct engine_observer *observer; /* may be NULL */
-	void (*recovered)(void *context,
-	    const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
+	void (*recovered)(
+	    void *context, const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
 	void *context;
 
 	/* The runner ends when these jobs have ended; jobs that only wait stay in the journal for the next
@@ -39,7 +39,7 @@ struct runner_settings {
 
 /* How it ended. */
 enum runner_end {
-	RUNNER_DONE,	    /* the jobs asked for have ended */
+	RUNNER_DONE,        /* the jobs asked for have ended */
 	RUNNER_CANCELLED,   /* SIGINT: they were cancelled, and have ended */
 	RUNNER_INTERRUPTED, /* SIGTERM, SIGHUP: attempts were ended in good order, the jobs wait in the
 			       journal */
@@ -55,7 +55,7 @@ int runner_run(const struct runner_settings *settings, enum runner_end *ret_end,
  * repository: its row is crossed off by whoever removes the lock. Called by runner_run; public for its tests.
  */
 typedef void recovery_restic_fn(void *context, int64_t child_id, pid_t pid);
-int recovery_end_children(struct journal *journal, recovery_restic_fn *restic, void *context,
-    size_t *ret_ended, struct error *error);
+int recovery_end_children(
+    struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended, struct error *error);
 
 #endif

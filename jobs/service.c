@@ -53,6 +53,8 @@ static const struct field fields[] = {
     {"retryDelay", FIELD_COUNT, offsetof(struct service, retry_delay)},
     {"overdueAfter", FIELD_COUNT, offsetof(struct service, overdue_after)},
     {"settle", FIELD_COUNT, offsetof(struct service, settle)},
+    {"refused", FIELD_TEXT, offsetof(struct service, refused)},
+    {"refusedHint", FIELD_TEXT, offsetof(struct service, refused_hint)},
 };
 
 static void *
@@ -89,8 +91,6 @@ service_clear(struct service *service)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(fields); i++)
 		clear_field(field_of(service, &fields[i]), fields[i].kind);
-	free(service->refused);
-	free(service->refused_hint);
 	*service = (struct service){.name = NULL};
 }
 
@@ -119,8 +119,6 @@ service_copy(struct service *target, const struct service *source)
 {
 	struct service copy = {
 	    .refused_code = source->refused_code,
-	    .refused = xstrdup_null(source->refused),
-	    .refused_hint = xstrdup_null(source->refused_hint),
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(fields); i++)
 		copy_field(field_of(&copy, &fields[i]), const_field_of(source, &fields[i]), fields[i].kind);
@@ -219,8 +217,8 @@ unpack_field(const msgpack_object *map, const struct field *field, void *target,
 		if (unpack_text(map, field->key, target, error) < 0)
 			return -1;
 		if (*(char **)target == NULL)
-			return error_set(error, ERROR_JOURNAL_DAMAGED,
-			    "\"%s\" of the stored service is empty", field->key);
+			return error_set(
+			    error, ERROR_JOURNAL_DAMAGED, "\"%s\" of the stored service is empty", field->key);
 		return 0;
 	case FIELD_TEXT:
 		return unpack_text(map, field->key, target, error);
@@ -232,8 +230,8 @@ unpack_field(const msgpack_object *map, const struct field *field, void *target,
 		if (unpack_int(map, field->key, target, error) < 0)
 			return -1;
 		if (*(int64_t *)target < 0)
-			return error_set(error, ERROR_JOURNAL_DAMAGED,
-			    "\"%s\" of the stored service is negative", field->key);
+			return error_set(
+			    error, ERROR_JOURNAL_DAMAGED, "\"%s\" of the stored service is negative", field->key);
 		return 0;
 	}
 	return -1;
@@ -245,8 +243,7 @@ require_clean_paths(char *const *paths, const char *key, struct error *error)
 	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++)
 		if (!path_is_clean(paths[i]))
 			return error_set(error, ERROR_JOURNAL_DAMAGED,
-			    "\"%s\" of the stored service has '%s', which is no absolute path", key,
-			    paths[i]);
+			    "\"%s\" of the stored service has '%s', which is no absolute path", key, paths[i]);
 	return 0;
 }
 

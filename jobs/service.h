@@ -1,6 +1,6 @@
 /* What a job is to do: a service of the manifest with all settings it needs, resolved. The same struct is what the
- * manifest yields and what is frozen (as msgpack) in the journal when a job is submitted: a later change of the manifest
- * does not bend a job that has begun. Secrets are in it as paths of files only. */
+ * manifest yields and what is frozen (as msgpack) in the journal when a job is submitted: a later change of the
+ * manifest does not bend a job that has begun. Secrets are in it as paths of files only. */
 #ifndef ATELIER_JOBS_SERVICE_H
 #define ATELIER_JOBS_SERVICE_H
 
@@ -23,41 +23,41 @@ struct deadlines {
 
 struct service {
 	char *name;
-	char *data_directory;  /* v1 and v2 dataDir, or NULL */
-	char **databases;      /* data.sqlite: absolute paths of main files */
-	char **postgres;       /* data.postgres: database names */
-	char **files;          /* data.files and paths: what is backed up besides the databases' directories */
-	char **excludes;       /* defaults included */
-	char **tags;           /* the manifest's own, without service: and type: */
-	char *type;            /* tag type:...: "sqlite", "postgres", "files", "manual", or "mixed" */
+	char *data_directory; /* v1 and v2 dataDir, or NULL */
+	char **databases;     /* data.sqlite: absolute paths of main files */
+	char **postgres;      /* data.postgres: database names */
+	char **files;         /* data.files and paths: what is backed up besides the databases' directories */
+	char **excludes;      /* defaults included */
+	char **tags;          /* the manifest's own, without service: and type: */
+	char *type;           /* tag type:...: "sqlite", "postgres", "files", "manual", or "mixed" */
 	bool manual;
-	bool stop_for_backup;  /* default: true with data.sqlite or stopUnits, false otherwise */
-	char **stop_units;     /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop, or
-	                        * preBackup stops it */
-	char *pre_backup;      /* shell text or NULL */
+	bool stop_for_backup; /* default: true with data.sqlite or stopUnits, false otherwise */
+	char **stop_units; /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop,
+			    * or preBackup stops it */
+	char *pre_backup;  /* shell text or NULL */
 	char *post_backup;
 
 	struct restic_settings restic;
-	bool initialize;       /* make the repository if the journal has never seen one at this place */
+	bool initialize; /* make the repository if the journal has never seen one at this place */
 	struct deadlines deadlines;
 	int64_t attempts;      /* tries in all for transient failures */
 	int64_t retry_delay;   /* microseconds before the second try; doubles */
 	int64_t overdue_after; /* microseconds since the last good snapshot */
 	int64_t settle;        /* a started unit has to stay up for so long */
 
-	/* Why this version cannot back the service up although its entry is well-formed; ERROR_NONE and NULL where it can.
-	 * Judged anew with each reading of the manifest, so it is not packed. */
-	enum error_code refused_code;
+	/* Why this version cannot back the service up although its entry is well-formed; NULL where it can. A job of
+	 * such a service fails with these words. The code is for `check` alone and not packed. */
 	char *refused;
 	char *refused_hint;
+	enum error_code refused_code;
 };
 
 /* Both take a zeroed struct as empty; service_copy clears its target first. */
 void service_clear(struct service *service);
 void service_copy(struct service *target, const struct service *source);
 
-/* The declared sources in the order they are given to restic: the databases' directories and the files, duplicates and
- * paths below another removed, sorted. The caller owns the list. */
+/* The declared sources in the order they are given to restic: the databases' directories and the files, duplicates
+ * and paths below another removed, sorted. The caller owns the list. */
 char **service_sources(const struct service *service);
 
 /* "backup" tags: service:NAME, type:TYPE, then the manifest's own. The caller owns the list. */

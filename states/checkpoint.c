@@ -13,23 +13,12 @@ static enum step_result
 check_what_is_declared(struct job *job, struct error *error)
 {
 	const struct service *spec = &job->record.spec;
-	if (strings_count(spec->postgres) > 0) {
-		error_set(error, ERROR_UNSUPPORTED,
-		    "%s declares a PostgreSQL database, which this version cannot dump", spec->name);
-		error_hint(error, "let preBackup run pg_dump into a declared path and take data.postgres out "
-				  "of the manifest");
-		return STEP_FAILED;
-	}
-	if (strings_count(spec->databases) > 0 && strings_count(spec->stop_units) == 0 &&
-	    spec->pre_backup == NULL) {
-		error_set(error, ERROR_DATABASE_UNSUPPORTED,
-		    "%s has a SQLite database and nothing stops the service: a live database is not copied",
-		    spec->name);
-		error_hint(
-		    error, "allow the stop (\"stopForBackup\": true), or stop the service by preBackup");
-		return STEP_FAILED;
-	}
-	return STEP_DONE;
+	if (spec->refused == NULL)
+		return STEP_DONE;
+	error_set(error, ERROR_UNSUPPORTED, "%s: %s", spec->name, spec->refused);
+	if (spec->refused_hint != NULL)
+		error_hint(error, "%s", spec->refused_hint);
+	return STEP_FAILED;
 }
 
 static enum step_result
@@ -39,6 +28,18 @@ check_restic(struct job *job, struct error *error)
 }
 
 /* ---- the repository ---- */
+
+/* Two jobs that both found no repository would both make one, each spoiling the other's. So one asks, and the
+ * others wait for its answer. */
+#define ASKING_PAUSE (100 * USEC_PER_MSEC)
+
+static void
+end_asking(struct job *job)
+{
+	struct world *world = world_of(job);
+	if (world->asking_job == job->record.id)
+		world->asking_job = 0;
+}
 
 static void
 remember_answer(struct job *job, const char *place)
@@ -63,8 +64,8 @@ judge_repository(struct job *job, const char *repository_id, struct error *error
 	if (seen > 0 && strcmp(known, repository_id) != 0) {
 		error_set(error, ERROR_REPOSITORY_MISSING,
 		    "another repository is at this place (%.8s instead of %.8s)", repository_id, known);
-		error_hint(error,
-		    "is the right target mounted? if the new repository is meant, run `atelier-backup init`");
+		error_hint(
+		    error, "is the right target mounted? if the new repository is meant, run `atelier-backup init`");
 		return -1;
 	}
 	if (seen == 0 && journal_repository_remember(journal, place, repository_id, error) < 0)
@@ -78,8 +79,9 @@ repository_made(void *context, const char *repository_id, const struct error *er
 {
 	struct job *job = context;
 	work_of(job)->restic = NULL;
+	end_asking(job);
 	if (error_is_set(error) && error->code == ERROR_USAGE) {
-		/* Another job or host was faster: look again. */
+		/* Another host was faster: look again. */
 		job_step_again(job, 0);
 		return;
 	}
@@ -106,10 +108,9 @@ may_make_repository(struct job *job, struct error *error)
 	if (repository_place(&job->record.spec.restic, &place, &problem) == 0)
 		seen = journal_repository_seen(engine_journal(job->engine), place, &known, &problem);
 	if (seen > 0) {
-		error_set(
-		    error, ERROR_REPOSITORY_MISSING, "the repository was used before and is missing now");
-		error_hint(error,
-		    "is its target mounted? `atelier-backup init` makes a new one where it is really gone");
+		error_set(error, ERROR_REPOSITORY_MISSING, "the repository was used before and is missing now");
+		error_hint(
+		    error, "is its target mounted? `atelier-backup init` makes a new one where it is really gone");
 	}
 	if (seen != 0)
 		return false;
@@ -127,6 +128,7 @@ repository_answered(void *context, const char *repository_id, const struct error
 	error_copy(&failure, error);
 	if (failure.code == ERROR_REPOSITORY_MISSING && may_make_repository(job, &failure))
 		return;
+	end_asking(job);
 	if (!error_is_set(&failure))
 		judge_repository(job, repository_id, &failure);
 	job_step_finished(job, &failure);
@@ -142,9 +144,16 @@ reach_repository(struct job *job, struct error *error)
 	if (world->answered_place != NULL && strcmp(world->answered_place, place) == 0 &&
 	    clock_monotonic(engine_clock(job->engine)) - world->answered_at < ANSWER_LASTS)
 		return STEP_DONE;
+	if (world->asking_job != 0) {
+		job_step_again(job, ASKING_PAUSE);
+		return STEP_WAITING;
+	}
 	work_of(job)->restic =
 	    restic_probe_start(world->base, &job->record.spec.restic, repository_answered, job, error);
-	return work_of(job)->restic != NULL ? STEP_WAITING : STEP_FAILED;
+	if (work_of(job)->restic == NULL)
+		return STEP_FAILED;
+	world->asking_job = job->record.id;
+	return STEP_WAITING;
 }
 
 /* ---- the service ---- */
@@ -180,8 +189,8 @@ units_seen(void *context, const struct unit_list *units, const struct error *err
 		const struct unit *unit = &units->items[i];
 		if (unit->refusal == NULL || (!unit->active && !unit->missing))
 			continue;
-		error_set(&failure, unit->missing ? ERROR_UNIT_MISSING : ERROR_UNIT_UNSTOPPABLE, "%s: %s",
-		    unit->name, unit->refusal);
+		error_set(&failure, unit->missing ? ERROR_UNIT_MISSING : ERROR_UNIT_UNSTOPPABLE, "%s: %s", unit->name,
+		    unit->refusal);
 		if (unit->remedy != NULL)
 			error_hint(&failure, "%s", unit->remedy);
 	}
@@ -267,6 +276,13 @@ deadline(const struct job *job)
 	return spec->deadlines.preflight + (spec->pre_backup != NULL ? spec->deadlines.hook : 0);
 }
 
+static void
+leave(struct job *job)
+{
+	end_asking(job);
+	work_abandon_calls(job);
+}
+
 static const struct step steps[] = {
     {"checking what is declared", check_what_is_declared},
     {"looking for restic", check_restic},
@@ -283,7 +299,7 @@ static const struct step steps[] = {
 const struct state state_checkpoint = {
     .state = JOB_CHECKPOINT,
     .steps = steps,
-    .leave = work_abandon_calls,
+    .leave = leave,
     .deadline = deadline,
     .loses_work = true,
 };

@@ -47,8 +47,7 @@ wait_for(struct attempt *attempt, int64_t deadline)
 }
 
 static void
-start_unit(
-    struct world *world, const struct obligation *owed, const struct service *spec, struct attempt *attempt)
+start_unit(struct world *world, const struct obligation *owed, const struct service *spec, struct attempt *attempt)
 {
 	struct systemd *systemd = world_systemd(world, &attempt->error);
 	if (systemd == NULL)
@@ -67,8 +66,7 @@ start_unit(
 }
 
 static void
-run_hook(
-    struct world *world, const struct obligation *owed, const struct service *spec, struct attempt *attempt)
+run_hook(struct world *world, const struct obligation *owed, const struct service *spec, struct attempt *attempt)
 {
 	struct hook_request request = {
 	    .kind = "postBackup",
@@ -82,8 +80,7 @@ run_hook(
 }
 
 int
-given_up_retry(
-    struct world *world, struct journal *journal, struct given_up_report *ret_report, struct error *error)
+given_up_retry(struct world *world, struct journal *journal, struct given_up_report *ret_report, struct error *error)
 {
 	cleanup_obligations struct obligation_list list = {0};
 	if (journal_given_up(journal, &list, error) < 0)

@@ -14,7 +14,7 @@ struct given_up_report {
 /* Starts the units that were given up and runs the postBackup commands that were, one after the other, and
  * crosses off what works. The runner lock is held by the caller. Runs the loop of `world` until it is
  * through; each try has the deadline of its job's spec. Returns -1 only when the journal fails. */
-int given_up_retry(
-    struct world *world, struct journal *journal, struct given_up_report *ret_report, struct error *error);
+int
+given_up_retry(struct world *world, struct journal *journal, struct given_up_report *ret_report, struct error *error);
 
 #endif

@@ -7,20 +7,13 @@
 #include "core/alloc.h"
 #include "states/work.h"
 
-#define ROW(state, event, guard, next)                                                                       \
-	{                                                                                                    \
-		JOB_##state, EVENT_##event, GUARD_##guard, JOB_##next, false                                 \
-	}
-#define STAY(state, event)                                                                                   \
-	{                                                                                                    \
-		JOB_##state, EVENT_##event, GUARD_ALWAYS, JOB_##state, true                                  \
-	}
+#define ROW(state, event, guard, next) {JOB_##state, EVENT_##event, GUARD_##guard, JOB_##next, false}
+#define STAY(state, event)             {JOB_##state, EVENT_##event, GUARD_ALWAYS, JOB_##state, true}
 
 /* What an attempt that went wrong does, in every state in which something may be owed: what is owed is paid
  * in `starting` first; then a transient failure waits for the next attempt. */
-#define GIVES_UP(state, event)                                                                               \
-	ROW(state, event, OWES, STARTING), ROW(state, event, RETRY, DELAYING),                               \
-	    ROW(state, event, ALWAYS, FAILED)
+#define GIVES_UP(state, event)                                                                                       \
+	ROW(state, event, OWES, STARTING), ROW(state, event, RETRY, DELAYING), ROW(state, event, ALWAYS, FAILED)
 
 /* clang-format off: a table */
 static const struct transition_row rows[] = {
@@ -148,8 +141,7 @@ world_systemd(struct world *world, struct error *error)
 	if (!systemd_is_running()) {
 		error_set(error, ERROR_SYSTEMD_UNAVAILABLE,
 		    "units cannot be stopped: systemd is not the service manager here");
-		error_hint(error,
-		    "stop the service by preBackup and start it by postBackup, with \"stopUnits\": []");
+		error_hint(error, "stop the service by preBackup and start it by postBackup, with \"stopUnits\": []");
 		return NULL;
 	}
 	world->systemd = systemd_open(world->base, error);

@@ -12,16 +12,17 @@
 /* The outside world as the states share it in one runner. */
 struct world {
 	struct event_base *base;
-	struct systemd *
-	    systemd; /* opened when first needed; NULL before, and where systemd is not the service manager */
+	struct systemd
+	    *systemd; /* opened when first needed; NULL before, and where systemd is not the service manager */
 	const char *sqlite_helper;
 	char *answered_place; /* the repository that answered last, and when (monotonic): one look serves many
 				 jobs */
 	int64_t answered_at;
+	int64_t asking_job; /* the one job that asks the repository, or makes it; 0: none */
 	struct dead_child { /* restic children of a dead runner whose locks may still be in the repository */
 		int64_t child_id;
 		pid_t pid;
-	} * dead;
+	} *dead;
 	size_t dead_count;
 };
 

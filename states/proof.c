@@ -33,8 +33,8 @@ prove_next_beside(struct job *job)
 		return;
 	cleanup_error struct error error = {0};
 	work->proving_live = false;
-	work->proof = sqlite_prove_start(world_of(job)->base, world_of(job)->sqlite_helper,
-	    databases[work->proved], proved_beside, job, &error);
+	work->proof = sqlite_prove_start(
+	    world_of(job)->base, world_of(job)->sqlite_helper, databases[work->proved], proved_beside, job, &error);
 	if (work->proof == NULL)
 		job_note(job, "sqlite", error.message);
 }
@@ -65,8 +65,8 @@ proved_live(void *context, const struct sqlite_result *result)
 	if (result->error.code == ERROR_DATABASE_DAMAGED)
 		error_copy(&failure, &result->error);
 	else if (error_is_set(&result->error))
-		error_set(&failure, ERROR_DATABASE_UNPROVEN,
-		    "the database was saved but not proven readable: %s", result->error.message);
+		error_set(&failure, ERROR_DATABASE_UNPROVEN, "the database was saved but not proven readable: %s",
+		    result->error.message);
 	job_judge(job, &failure);
 	job_step_again(job, 0);
 }
@@ -81,18 +81,18 @@ step_prove_databases(struct job *job, struct error *error)
 		return STEP_DONE;
 	if (work->proof != NULL && work->proving_live) {
 		proof_abandon(job);
-		error_set(error, ERROR_DATABASE_UNPROVEN,
-		    "the database was saved; proving it readable took too long");
+		error_set(
+		    error, ERROR_DATABASE_UNPROVEN, "the database was saved; proving it readable took too long");
 		return STEP_FAILED;
 	}
 	proof_abandon(job);
 	cleanup_error struct error problem = {0};
 	work->proving_live = true;
-	work->proof = sqlite_prove_start(world_of(job)->base, world_of(job)->sqlite_helper,
-	    databases[work->proved], proved_live, job, &problem);
+	work->proof = sqlite_prove_start(
+	    world_of(job)->base, world_of(job)->sqlite_helper, databases[work->proved], proved_live, job, &problem);
 	if (work->proof == NULL) {
-		error_set(error, ERROR_DATABASE_UNPROVEN,
-		    "the database was saved but not proven readable: %s", problem.message);
+		error_set(error, ERROR_DATABASE_UNPROVEN, "the database was saved but not proven readable: %s",
+		    problem.message);
 		return STEP_FAILED;
 	}
 	/* Comes back here when the time is over, unless the callback is faster. */

@@ -11,8 +11,8 @@
 static char *
 attempt_tag(const struct job *job)
 {
-	return xasprintf("job:%s-%lld.%lld", journal_identity(engine_journal(job->engine)),
-	    (long long)job->record.id, (long long)job->record.attempt);
+	return xasprintf("job:%s-%lld.%lld", journal_identity(engine_journal(job->engine)), (long long)job->record.id,
+	    (long long)job->record.attempt);
 }
 
 /* ---- a snapshot finished just before a crash is found again ---- */
@@ -47,8 +47,7 @@ adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *fai
 }
 
 static void
-snapshots_listed(
-    void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
+snapshots_listed(void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
 {
 	struct job *job = context;
 	work_of(job)->restic = NULL;
@@ -73,8 +72,8 @@ find_finished_snapshot(struct job *job, struct error *error)
 		return STEP_FAILED;
 	}
 	cleanup_free char *tag = attempt_tag(job);
-	work_of(job)->restic = restic_snapshots_start(
-	    world_of(job)->base, &job->record.spec.restic, tag, snapshots_listed, job, error);
+	work_of(job)->restic =
+	    restic_snapshots_start(world_of(job)->base, &job->record.spec.restic, tag, snapshots_listed, job, error);
 	return work_of(job)->restic != NULL ? STEP_WAITING : STEP_FAILED;
 }
 
@@ -153,8 +152,8 @@ run_restic(struct job *job, struct error *error)
 	    .on_words = restic_says,
 	    .context = job,
 	};
-	work->backup = restic_backup_start(
-	    world_of(job)->base, &job->record.spec.restic, &request, restic_finished, error);
+	work->backup =
+	    restic_backup_start(world_of(job)->base, &job->record.spec.restic, &request, restic_finished, error);
 	if (work->backup == NULL)
 		return STEP_FAILED;
 	job->reading = true;

@@ -48,8 +48,8 @@ hand_over_held_units(struct job *job)
 	for (size_t i = 0; i < job->owed.count;) {
 		const struct obligation *owed = &job->owed.items[i];
 		cleanup_error struct error error = {0};
-		if (owed->kind == OBLIGATION_START_UNIT && journal_unit_is_held(engine_journal(job->engine),
-							       owed->subject, job->record.id, &error) > 0)
+		if (owed->kind == OBLIGATION_START_UNIT &&
+		    journal_unit_is_held(engine_journal(job->engine), owed->subject, job->record.id, &error) > 0)
 			job_settle(job, i, RESULT_HANDED_OVER, NULL);
 		else
 			i++;
@@ -146,8 +146,7 @@ start_units(struct job *job, struct error *error)
 		systemd_call_abandon(work->systemd);
 		work->systemd = NULL;
 		if (!work->judging_start) {
-			error_set(
-			    &work->start_error, ERROR_UNIT_START_FAILED, "the units were not up in time");
+			error_set(&work->start_error, ERROR_UNIT_START_FAILED, "the units were not up in time");
 			error_hint(&work->start_error, "see `systemctl status` for what they wait for, then "
 						       "run `atelier-backup recover`");
 			job_note(job, "systemd", work->start_error.message);

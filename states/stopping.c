@@ -105,8 +105,7 @@ unit_returned(void *context, const char *name)
 	struct job *job = context;
 	cleanup_error struct error error = {0};
 	error_set(&error, ERROR_UNIT_RETURNED, "%s came back to life while its data was being copied", name);
-	error_hint(
-	    &error, "find out what starts it (`systemctl status %s`) and add that unit to stopUnits", name);
+	error_hint(&error, "find out what starts it (`systemctl status %s`) and add that unit to stopUnits", name);
 	job_post(job, EVENT_TRANSIENT, &error);
 }
 
@@ -126,13 +125,12 @@ units_stopped(void *context, const struct unit_stop_result *result)
 	if (error_is_set(&result->error))
 		error_copy(&failure, &result->error);
 	if (!error_is_set(&failure) && result->unclean != NULL) {
-		error_set(&failure, ERROR_UNCLEAN_STOP, "%s: the copy is only as good as after a crash",
-		    result->unclean);
-		error_hint(&failure,
-		    "give the unit more time to stop (TimeoutStopSec=), or find out why it does not end");
+		error_set(
+		    &failure, ERROR_UNCLEAN_STOP, "%s: the copy is only as good as after a crash", result->unclean);
+		error_hint(
+		    &failure, "give the unit more time to stop (TimeoutStopSec=), or find out why it does not end");
 	}
-	if (!job_has_failed(job) &&
-	    (!error_is_set(&failure) || error_class_of(failure.code) == ERROR_CLASS_PARTIAL))
+	if (!job_has_failed(job) && (!error_is_set(&failure) || error_class_of(failure.code) == ERROR_CLASS_PARTIAL))
 		work->watch = systemd_watch(world_of(job)->systemd, &work->units, unit_returned, job);
 	job_step_finished(job, &failure);
 }
@@ -180,8 +178,8 @@ fold_databases(struct job *job, struct error *error)
 	char **databases = job->record.spec.databases;
 	if (work->folded == strings_count(databases))
 		return STEP_DONE;
-	work->fold = sqlite_fold_start(world_of(job)->base, world_of(job)->sqlite_helper,
-	    databases[work->folded], fold_spawned, database_folded, job, error);
+	work->fold = sqlite_fold_start(world_of(job)->base, world_of(job)->sqlite_helper, databases[work->folded],
+	    fold_spawned, database_folded, job, error);
 	return work->fold != NULL ? STEP_WAITING : STEP_FAILED;
 }
 

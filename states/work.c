@@ -56,8 +56,8 @@ work_release(struct job *job)
 }
 
 int
-work_record_child(struct job *job, const char *command, const struct child_identity *child,
-    int64_t *ret_child_id, struct error *error)
+work_record_child(struct job *job, const char *command, const struct child_identity *child, int64_t *ret_child_id,
+    struct error *error)
 {
 	if (error_is_set(engine_journal_error(job->engine))) {
 		/* Nothing can be recorded any more: only what brings the service back may still run. */
@@ -66,8 +66,7 @@ work_record_child(struct job *job, const char *command, const struct child_ident
 		error_copy(error, engine_journal_error(job->engine));
 		return -1;
 	}
-	return journal_child_begin(
-	    engine_journal(job->engine), job->record.id, command, child, ret_child_id, error);
+	return journal_child_begin(engine_journal(job->engine), job->record.id, command, child, ret_child_id, error);
 }
 
 void

@@ -19,17 +19,17 @@ struct work {
 	struct sqlite_call *fold;
 	int64_t child_id; /* the journal's row of the child that runs, 0: none */
 
-	struct unit_list units;	     /* what the stop concerns, as last seen */
+	struct unit_list units;      /* what the stop concerns, as last seen */
 	struct systemd_watch *watch; /* over the stopped units, until they are started */
-	size_t folded;		     /* databases done in `stopping` */
+	size_t folded;               /* databases done in `stopping` */
 
 	/* The upload outlives the state `snapshot` when the service has to come back first. */
 	struct restic_call *backup;
 	int64_t backup_child;
 
 	struct sqlite_call *proof; /* beside the upload, or on the live database afterwards */
-	size_t proved;		   /* databases that are proven readable */
-	bool proving_live;	   /* `proof` reads the live database */
+	size_t proved;             /* databases that are proven readable */
+	bool proving_live;         /* `proof` reads the live database */
 
 	bool hook_begun; /* this round's postBackup was started */
 	struct error start_error;
@@ -47,8 +47,8 @@ struct world *world_of(const struct job *job);
 
 /* child_spawned_fn for children whose death a later runner has to know: writes the journal's row. `context`
  * is the job. The command is what journal_children tells. */
-int work_record_child(struct job *job, const char *command, const struct child_identity *child,
-    int64_t *ret_child_id, struct error *error);
+int work_record_child(struct job *job, const char *command, const struct child_identity *child, int64_t *ret_child_id,
+    struct error *error);
 void work_forget_child(struct job *job, int64_t *child_id);
 
 /* A note that names the active units of a list: "stopping web.socket, web.service". */

@@ -64,8 +64,10 @@
 	X(a_start_survives_a_reload)                                                                                 \
 	X(a_start_survives_a_reexec)                                                                                 \
 	X(a_reload_and_a_reexec_are_survived_on_the_bus)                                                             \
+	X(calls_begun_during_a_reexec_end_well)                                                                      \
 	X(a_stop_survives_the_death_of_the_bus_daemon)                                                               \
 	X(the_private_socket_needs_no_bus_daemon)                                                                    \
+	X(a_call_ends_when_the_connection_stays_away)                                                                \
 	X(a_watch_survives_a_reexec)                                                                                 \
 	X(callbacks_may_end_everything)                                                                              \
 	X(an_abandoned_stop_goes_on_without_us)

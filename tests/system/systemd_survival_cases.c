@@ -1,5 +1,6 @@
 #include "tests/system/systemd_cases.h"
 
+#include "adapters/systemd_internal.h"
 #include "core/alloc.h"
 #include "tests/system/lab_calls.h"
 #include "tests/system/lab_units.h"
@@ -103,6 +104,39 @@ a_reload_and_a_reexec_are_survived_on_the_bus(void **state)
 	assert_start_survives(lab, "systemctl daemon-reload; systemctl daemon-reexec");
 }
 
+void
+calls_begun_during_a_reexec_end_well(void **state)
+{
+	struct lab *lab = *state;
+
+	lab_unit("t-base.service", SLEEPER);
+	lab_unit("t-part.service", "[Unit]\nPartOf=t-base.service\n" SLEEPER);
+	lab_reload();
+	lab_shell("systemctl start t-base.service t-part.service");
+	/* Each round meets another moment of it: before, during and after the request. */
+	for (int64_t delay = 0; delay < 200; delay += 20) {
+		cleanup_units struct unit_list list = lab_inspect(lab, "t-base.service", NULL);
+		cleanup_stop struct lab_stop stop = {0};
+		cleanup_start struct lab_start start = {0};
+
+		lab_shell("systemctl reset-failed; (systemctl daemon-reexec; touch /run/t-reexec) &");
+		lab_run_for(lab, delay * USEC_PER_MSEC);
+		lab_stop(lab, &list, &stop);
+		assert_stopped(&stop);
+		assert_true(lab_property_is("t-base.service", "ActiveState", "inactive"));
+		assert_true(lab_property_is("t-part.service", "ActiveState", "inactive"));
+		lab_shell("until test -e /run/t-reexec; do :; done; rm /run/t-reexec");
+
+		lab_shell("(systemctl daemon-reexec; touch /run/t-reexec) &");
+		lab_run_for(lab, delay * USEC_PER_MSEC);
+		lab_start(lab, &list, &start);
+		assert_started(&start);
+		assert_active("t-base.service");
+		assert_active("t-part.service");
+		lab_shell("until test -e /run/t-reexec; do :; done; rm /run/t-reexec");
+	}
+}
+
 static void
 kill_bus_daemon(void)
 {
@@ -140,11 +174,43 @@ a_stop_survives_the_death_of_the_bus_daemon(void **state)
 void
 the_private_socket_needs_no_bus_daemon(void **state)
 {
+	lab_shell("systemctl stop dbus.socket dbus.service");
+	assert_stop_survives(*state, "! systemctl is-active --quiet dbus.socket dbus.service");
+	lab_shell("systemctl start dbus.socket dbus.service");
+}
+
+void
+a_call_ends_when_the_connection_stays_away(void **state)
+{
 	struct lab *lab = *state;
+	cleanup_units struct unit_list list = {0};
+	cleanup_stop struct lab_stop stop = {0};
+	cleanup_start struct lab_start start = {0};
+
 	lab_shell("systemctl start dbus.service");
-	lab_shell("systemctl stop dbus.socket 2>/dev/null; true");
-	assert_stop_survives(lab, "kill -KILL $(systemctl show -P MainPID dbus.service); true");
-	lab_shell("systemctl reset-failed; systemctl start dbus.socket dbus.service");
+	lab_use_system_bus(lab);
+	lab_start_unit("t-slow.service", SLOW_STOP);
+	list = lab_inspect(lab, "t-slow.service", NULL);
+	systemd_set_patience(lab->systemd, 2 * USEC_PER_SEC);
+	lab_stop_begin(lab, &list, &stop);
+	lab_run_for(lab, 500 * USEC_PER_MSEC);
+	lab_shell("systemctl stop dbus.socket dbus.service; mv /run/systemd/private /run/systemd/private.hidden");
+	lab_stop_end(lab, &stop);
+	/* One that begins only now has patience of its own. */
+	lab_start_begin(lab, &list, &start);
+	lab_run_for(lab, USEC_PER_SEC);
+	bool early = start.done;
+	lab_start_end(lab, &start);
+	lab_shell("mv /run/systemd/private.hidden /run/systemd/private; systemctl start dbus.socket dbus.service");
+	assert_int_equal(stop.result.error.code, ERROR_BUS_LOST);
+	assert_int_equal(start.error.code, ERROR_BUS_LOST);
+	assert_false(early);
+
+	/* And it comes back by itself. */
+	cleanup_start struct lab_start again = {0};
+	lab_start(lab, &list, &again);
+	assert_started(&again);
+	assert_active("t-slow.service");
 }
 
 static void

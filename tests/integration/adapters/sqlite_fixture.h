@@ -24,7 +24,7 @@
 #include "adapters/sqlite.h"
 #include "core/alloc.h"
 
-#define HELPER	     "/proc/self/exe"
+#define HELPER       "/proc/self/exe"
 #define WRITER_NAME  "live-writer"
 #define DEADLINE_SEC 60
 
@@ -154,10 +154,10 @@ make_with(const struct fixture *fixture, const char *sql)
 	assert_int_equal(status, 0);
 }
 
-#define ROWS(number)                                                                                         \
-	"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<" number ") "                  \
+#define ROWS(number)                                                                                                 \
+	"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<" number ") "                          \
 	"INSERT INTO t SELECT n, hex(randomblob(100)) FROM c;"
-#define TABLE	 "CREATE TABLE t(n INTEGER PRIMARY KEY, words TEXT);"
+#define TABLE    "CREATE TABLE t(n INTEGER PRIMARY KEY, words TEXT);"
 #define WAL_MODE "PRAGMA journal_mode=WAL;"
 
 /* What a call came to; cleared by outcome_clear. */
@@ -225,8 +225,7 @@ static inline void
 assert_good(const struct outcome *outcome)
 {
 	if (error_is_set(&outcome->result.error))
-		fail_msg(
-		    "%s: %s", error_code_word(outcome->result.error.code), outcome->result.error.message);
+		fail_msg("%s: %s", error_code_word(outcome->result.error.code), outcome->result.error.message);
 }
 
 static inline void
@@ -279,6 +278,14 @@ write_file(const char *path, const void *content, size_t length)
 	assert_true(descriptor >= 0);
 	assert_int_equal(write(descriptor, content, length), (ssize_t)length);
 	assert_int_equal(fchown(descriptor, SERVICE_UID, SERVICE_GID), 0);
+}
+
+static inline void
+write_at(const char *path, off_t place, const void *bytes, size_t length)
+{
+	cleanup_close int descriptor = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(descriptor >= 0);
+	assert_int_equal(pwrite(descriptor, bytes, length, place), (ssize_t)length);
 }
 
 /* The helper program of a test is the test itself. */

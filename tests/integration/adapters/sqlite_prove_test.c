@@ -29,13 +29,9 @@ test_a_flipped_page_is_found(void **state)
 {
 	struct fixture *fixture = *state;
 	make_with(fixture, TABLE ROWS("5000"));
-	cleanup_close int descriptor = open(fixture->path, O_RDWR | O_CLOEXEC);
 	unsigned char page[4096];
-	const off_t place = 20 * (off_t)sizeof(page);
-	assert_int_equal(pread(descriptor, page, sizeof(page), place), sizeof(page));
-	for (size_t i = 0; i < sizeof(page); i++)
-		page[i] ^= 0xff;
-	assert_int_equal(pwrite(descriptor, page, sizeof(page), place), sizeof(page));
+	memset(page, 0xaa, sizeof(page));
+	write_at(fixture->path, 20 * (off_t)sizeof(page), page, sizeof(page));
 	cleanup_outcome struct outcome outcome = {0};
 	prove_path(fixture, fixture->path, &outcome);
 	assert_code(&outcome.result.error, ERROR_DATABASE_DAMAGED, fixture->path);
@@ -131,8 +127,7 @@ test_a_live_writer_is_not_disturbed(void **state)
 	cleanup_outcome struct outcome folded = {0};
 	fold_path(fixture, fixture->path, &folded);
 	assert_good(&folded);
-	assert_int_equal(
-	    ask_copy(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check='ok'"), 1);
+	assert_int_equal(ask_copy(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check='ok'"), 1);
 }
 
 static void
@@ -190,12 +185,23 @@ test_damage_is_found_in_spite_of_stand_ins(void **state)
 {
 	struct fixture *fixture = *state;
 	make_with_own_words(fixture);
-	cleanup_close int descriptor = open(fixture->path, O_RDWR | O_CLOEXEC);
-	static const unsigned char noise[64] = "page header that is none";
-	assert_int_equal(pwrite(descriptor, noise, sizeof(noise), 40 * 4096), sizeof(noise));
+	static const char noise[64] = "page header that is none";
+	write_at(fixture->path, 40 * 4096, noise, sizeof(noise));
 	cleanup_outcome struct outcome outcome = {0};
 	prove_path(fixture, fixture->path, &outcome);
 	assert_code(&outcome.result.error, ERROR_DATABASE_DAMAGED, NULL);
+}
+
+/* Without stand-ins, what quick_check says of values counts as well. */
+static void
+test_values_that_break_the_schema_are_found(void **state)
+{
+	struct fixture *fixture = *state;
+	make_with(fixture, "CREATE TABLE t(a); INSERT INTO t VALUES(NULL); PRAGMA writable_schema=ON;"
+			   "UPDATE sqlite_schema SET sql='CREATE TABLE t(a NOT NULL)';");
+	cleanup_outcome struct outcome outcome = {0};
+	prove_path(fixture, fixture->path, &outcome);
+	assert_code(&outcome.result.error, ERROR_DATABASE_DAMAGED, "NULL value in t.a");
 }
 
 /* The path becomes part of a URI. */
@@ -247,10 +253,61 @@ test_a_stranger_may_not_open_the_database(void **state)
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(WEXITSTATUS(status), 1);
-	cleanup_free char *command =
-	    xasprintf("grep -q '\"code\":\"permission\"' '%s/answer'", fixture->directory);
+	cleanup_free char *command = xasprintf("grep -q '\"code\":\"permission\"' '%s/answer'", fixture->directory);
 	assert_int_equal(system(command), 0);
 	assert_no_side_files(fixture);
+}
+
+static void
+forget_outcome(void *context, const struct sqlite_result *result)
+{
+	(void)context, (void)result;
+}
+
+/* A runner that proves a database and waits for the answer for ever. */
+static pid_t
+start_runner(const struct fixture *fixture)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid != 0)
+		return pid;
+	struct event_base *base = event_base_new();
+	if (sqlite_prove_start(base, HELPER, fixture->path, forget_outcome, NULL, NULL) != NULL)
+		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
+	_exit(1);
+}
+
+/* A helper that outlived its runner would work on the database of a service that has been started again. Changing the
+ * user makes the kernel forget the death signal. */
+static void
+test_the_helper_dies_with_its_runner(void **state)
+{
+	struct fixture *fixture = *state;
+	make_with(fixture, TABLE ROWS("10"));
+	pid_t holder = hold_with(fixture, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM t;");
+	pid_t runner = start_runner(fixture);
+	struct timespec pause = {.tv_nsec = 1000000};
+	int helper = 0;
+	for (int i = 0; helper == 0 && i < 10000; i++) {
+		cleanup_free char *holders = sqlite_holders(fixture->path);
+		const char *found = holders != NULL ? strstr(holders, "sqlite-helper (pid ") : NULL;
+		if (found != NULL)
+			assert_int_equal(sscanf(found, "sqlite-helper (pid %d,", &helper), 1);
+		nanosleep(&pause, NULL);
+	}
+	assert_int_not_equal(helper, 0);
+	struct child_identity identity;
+	assert_int_equal(child_identity_read(helper, &identity), 0);
+	kill_and_reap(runner);
+	/* It would wait for the lock for 2 s. */
+	bool gone = false;
+	for (int i = 0; !gone && i < 1000; i++) {
+		gone = !child_identity_alive(&identity);
+		nanosleep(&pause, NULL);
+	}
+	kill_and_reap(holder);
+	assert_true(gone);
 }
 
 int
@@ -265,8 +322,10 @@ main(int argument_count, char **arguments)
 	    TEST(test_a_live_writer_is_not_disturbed),
 	    TEST(test_a_schema_with_the_services_own_functions_is_proven),
 	    TEST(test_damage_is_found_in_spite_of_stand_ins),
+	    TEST(test_values_that_break_the_schema_are_found),
 	    TEST(test_a_strange_name_is_proven),
 	    TEST(test_a_stranger_may_not_open_the_database),
+	    TEST(test_the_helper_dies_with_its_runner),
 #undef TEST
 	};
 	return sqlite_fixture_main(argument_count, arguments, tests, ARRAY_LENGTH(tests));

@@ -22,8 +22,7 @@ test_fold_brings_the_wal_of_a_killed_service_home(void **state)
 	assert_int_equal(status.st_uid, SERVICE_UID);
 	assert_int_equal(outcome.result.bytes, status.st_size);
 	assert_int_equal(ask_copy(fixture, "SELECT count(*) FROM t"), 5000);
-	assert_int_equal(
-	    ask_copy(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check='ok'"), 1);
+	assert_int_equal(ask_copy(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check='ok'"), 1);
 	/* The service goes on where it was. */
 	make_with(fixture, "INSERT INTO t VALUES(6000,'after');");
 }
@@ -88,22 +87,24 @@ test_fold_finds_a_holder_that_proc_does_not_show(void **state)
 	kill_and_reap(holder);
 }
 
+/* As long as what was there: the pages stay where they are. */
+#define TORN "replace(hex(zeroblob(100)),'0','T')"
+
 static void
 test_fold_rolls_a_hot_journal_back(void **state)
 {
 	struct fixture *fixture = *state;
 	make_with(fixture, TABLE ROWS("20000"));
-	leave_with(
-	    fixture, "PRAGMA cache_size=5; BEGIN; UPDATE t SET words='torn'; DELETE FROM t WHERE n%3=0;");
+	leave_with(fixture, "PRAGMA cache_size=5; BEGIN; UPDATE t SET words=" TORN);
 	assert_true(side_exists(fixture, "-journal"));
-	assert_int_not_equal(ask_copy(fixture, "SELECT count(*) FROM t NOT INDEXED WHERE words='torn'"), 0);
+	assert_int_not_equal(ask_copy(fixture, "SELECT count(*) FROM t WHERE words=" TORN), 0);
 	cleanup_outcome struct outcome outcome = {0};
 	fold_path(fixture, fixture->path, &outcome);
 	assert_good(&outcome);
 	assert_false(outcome.result.wal_folded);
 	assert_string_equal(outcome.result.journal_mode, "delete");
 	assert_no_side_files(fixture);
-	assert_int_equal(ask_copy(fixture, "SELECT count(*) FROM t WHERE words<>'torn'"), 20000);
+	assert_int_equal(ask_copy(fixture, "SELECT count(*) FROM t WHERE words<>" TORN), 20000);
 }
 
 static void
@@ -264,8 +265,7 @@ test_an_unknown_format_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
 	make_with(fixture, TABLE);
-	cleanup_close int descriptor = open(fixture->path, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(pwrite(descriptor, "\3\3", 2, 18), 2);
+	write_at(fixture->path, 18, "\3\3", 2);
 	assert_refused(fixture, fixture->path, ERROR_DATABASE_UNSUPPORTED, "3/3");
 }
 
@@ -288,8 +288,7 @@ test_a_read_only_mount_is_refused(void **state)
 		    mount(NULL, fixture->directory, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
 			_exit(2);
 		bool refused = sqlite_inspect(fixture->path, &error) != 0 &&
-			       error.code == ERROR_DATABASE_UNSUPPORTED &&
-			       strstr(error.message, "read-only") != NULL;
+			       error.code == ERROR_DATABASE_UNSUPPORTED && strstr(error.message, "read-only") != NULL;
 		_exit(refused ? 0 : 1);
 	}
 	int status;
@@ -397,13 +396,12 @@ fold_with_helper(const struct fixture *fixture, const char *script, struct outco
 	cleanup_free char *content = xasprintf("#!/bin/sh\n%s\n", script);
 	write_file(helper, content, strlen(content));
 	assert_int_equal(chmod(helper, 0755), 0);
-	assert_non_null(
-	    sqlite_fold_start(fixture->base, helper, fixture->path, NULL, take_outcome, outcome, &error));
+	assert_non_null(sqlite_fold_start(fixture->base, helper, fixture->path, NULL, take_outcome, outcome, &error));
 	run_until(fixture->base, &outcome->came);
 }
 
-#define GOOD_ANSWER                                                                                          \
-	"{\"code\":\"none\",\"message\":null,\"hint\":null,\"journal_mode\":\"wal\",\"bytes\":1,\"wal_"      \
+#define GOOD_ANSWER                                                                                                  \
+	"{\"code\":\"none\",\"journal_mode\":\"wal\",\"bytes\":1,\"wal_"                                             \
 	"folded\":true}"
 
 static void
@@ -451,8 +449,8 @@ test_fold_does_not_begin_unrecorded(void **state)
 	leave_with(fixture, WAL_MODE TABLE ROWS("10"));
 	cleanup_outcome struct outcome outcome = {0};
 	cleanup_error struct error error = {0};
-	assert_null(sqlite_fold_start(
-	    fixture->base, HELPER, fixture->path, refuse_spawn, take_outcome, &outcome, &error));
+	assert_null(
+	    sqlite_fold_start(fixture->base, HELPER, fixture->path, refuse_spawn, take_outcome, &outcome, &error));
 	assert_code(&error, ERROR_JOURNAL, NULL);
 	assert_false(outcome.came);
 	assert_true(side_exists(fixture, "-wal"));

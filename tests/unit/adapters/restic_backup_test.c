@@ -5,21 +5,19 @@
 
 #include <unistd.h>
 
-#define ID "27f7c058f83e0716edf442d0aeab18fb8976366a23e8e04fb96640b0a0719826"
-#define COUNTERS                                                                                             \
-	"\"files_new\":2,\"files_changed\":0,\"files_unmodified\":1,\"dirs_new\":3,\"data_added\":2463"
-#define TOTALS	   "\"total_files_processed\":3,\"total_bytes_processed\":5"
-#define SUMMARY	   "{\"message_type\":\"summary\"," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"}\n"
+#define ID         "27f7c058f83e0716edf442d0aeab18fb8976366a23e8e04fb96640b0a0719826"
+#define COUNTERS   "\"files_new\":2,\"files_changed\":0,\"files_unmodified\":1,\"dirs_new\":3,\"data_added\":2463"
+#define TOTALS     "\"total_files_processed\":3,\"total_bytes_processed\":5"
+#define SUMMARY    "{\"message_type\":\"summary\"," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"}\n"
 #define PARTLY_014 "Warning: at least one source file could not be read\n"
-#define PARTLY_019                                                                                           \
-	"{\"message_type\":\"exit_error\",\"code\":3,\"message\":\"Warning: at least one source file could " \
+#define PARTLY_019                                                                                                   \
+	"{\"message_type\":\"exit_error\",\"code\":3,\"message\":\"Warning: at least one source file could "         \
 	"not be read\"}\n"
 
 static char *const asked_for[] = {(char[]){"/srv/a"}, (char[]){"/srv/b"}, NULL};
 
-#define ITEM_ERROR(item)                                                                                     \
-	"{\"message_type\":\"error\",\"error\":{\"message\":\"open " item                                    \
-	": permission denied\"},\"during\":"                                                                 \
+#define ITEM_ERROR(item)                                                                                             \
+	"{\"message_type\":\"error\",\"error\":{\"message\":\"open " item ": permission denied\"},\"during\":"       \
 	"\"archival\",\"item\":\"" item "\"}\n"
 
 static const struct {
@@ -37,44 +35,41 @@ static const struct {
 	",\"snapshot_id\":\"205b03ef\"}\n",
 	NULL, 0, ERROR_NONE, true, 0},
     {"good without the last newline",
-	"{\"message_type\":\"summary\"," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"}", NULL, 0,
-	ERROR_NONE, true, 0},
+	"{\"message_type\":\"summary\"," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"}", NULL, 0, ERROR_NONE,
+	true, 0},
     {"good among junk",
 	"junk\n\n{\n[]\n{\"message_type\":\"new\"}\n\xff\xfe\n" SUMMARY "{\"message_type\":\"tail\"}\n",
 	"unable to open cache: x\n", 0, ERROR_NONE, true, 0},
-    {"only directories", "{\"message_type\":\"summary\",\"dirs_new\":2,\"snapshot_id\":\"" ID "\"}\n", NULL,
-	0, ERROR_NONE, true, 0},
-    {"a file came and went before it was archived", SUMMARY,
-	"{\"message_type\":\"error\",\"error\":{},\"during\":\"scan\",\"item\":\"/srv/a/tmp\"}\n", 0,
+    {"only directories", "{\"message_type\":\"summary\",\"dirs_new\":2,\"snapshot_id\":\"" ID "\"}\n", NULL, 0,
 	ERROR_NONE, true, 0},
+    {"a file came and went before it was archived", SUMMARY,
+	"{\"message_type\":\"error\",\"error\":{},\"during\":\"scan\",\"item\":\"/srv/a/tmp\"}\n", 0, ERROR_NONE,
+	true, 0},
 
     /* no summary, or one that is none */
     {"silent", NULL, NULL, 0, ERROR_RESTIC_FAILED, false, 0},
     {"cut", "{\"message_type\":\"summary\"," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"", NULL, 0,
 	ERROR_RESTIC_FAILED, false, 0},
-    {"no snapshot", "{\"message_type\":\"summary\"," COUNTERS "," TOTALS "}\n", NULL, 0, ERROR_RESTIC_FAILED,
-	false, 0},
+    {"no snapshot", "{\"message_type\":\"summary\"," COUNTERS "," TOTALS "}\n", NULL, 0, ERROR_RESTIC_FAILED, false,
+	0},
     {"dry run",
-	"{\"message_type\":\"summary\",\"dry_run\":true," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID
-	"\"}\n",
-	NULL, 0, ERROR_RESTIC_FAILED, false, 0},
+	"{\"message_type\":\"summary\",\"dry_run\":true," COUNTERS "," TOTALS ",\"snapshot_id\":\"" ID "\"}\n", NULL,
+	0, ERROR_RESTIC_FAILED, false, 0},
     {"a summary on stderr", NULL, SUMMARY, 0, ERROR_RESTIC_FAILED, false, 0},
     {"a number too large",
-	"{\"message_type\":\"summary\",\"files_new\":99999999999999999999,\"snapshot_id\":\"" ID "\"}\n",
-	NULL, 0, ERROR_RESTIC_FAILED, false, 0},
+	"{\"message_type\":\"summary\",\"files_new\":99999999999999999999,\"snapshot_id\":\"" ID "\"}\n", NULL, 0,
+	ERROR_RESTIC_FAILED, false, 0},
 
     /* a summary that does not add up */
     {"one file short",
-	"{\"message_type\":\"summary\"," COUNTERS ",\"total_files_processed\":2,\"snapshot_id\":\"" ID
-	"\"}\n",
-	NULL, 0, ERROR_SNAPSHOT_MISMATCH, true, 0},
+	"{\"message_type\":\"summary\"," COUNTERS ",\"total_files_processed\":2,\"snapshot_id\":\"" ID "\"}\n", NULL,
+	0, ERROR_SNAPSHOT_MISMATCH, true, 0},
     {"a negative count",
 	"{\"message_type\":\"summary\",\"files_new\":-2,\"files_changed\":5,\"total_files_processed\":3,"
 	"\"snapshot_id\":\"" ID "\"}\n",
 	NULL, 0, ERROR_SNAPSHOT_MISMATCH, true, 0},
     {"a count in words",
-	"{\"message_type\":\"summary\",\"files_new\":\"3\",\"total_files_processed\":3,\"snapshot_id\":\"" ID
-	"\"}\n",
+	"{\"message_type\":\"summary\",\"files_new\":\"3\",\"total_files_processed\":3,\"snapshot_id\":\"" ID "\"}\n",
 	NULL, 0, ERROR_SNAPSHOT_MISMATCH, true, 0},
     {"counts that overflow",
 	"{\"message_type\":\"summary\",\"files_new\":9223372036854775807,\"files_changed\":"
@@ -83,17 +78,14 @@ static const struct {
 	NULL, 0, ERROR_SNAPSHOT_MISMATCH, true, 0},
 
     /* nothing in it */
-    {"empty", "{\"message_type\":\"summary\",\"snapshot_id\":\"" ID "\"}\n", NULL, 0, ERROR_SNAPSHOT_EMPTY,
-	true, 0},
+    {"empty", "{\"message_type\":\"summary\",\"snapshot_id\":\"" ID "\"}\n", NULL, 0, ERROR_SNAPSHOT_EMPTY, true, 0},
     {"only the parents of what an exclude swallowed",
 	"{\"message_type\":\"summary\",\"dirs_changed\":1,\"snapshot_id\":\"" ID "\"}\n", NULL, 0,
 	ERROR_SNAPSHOT_EMPTY, true, 0},
 
     /* a path is not there */
-    {"missing in 0.14 and 0.18", SUMMARY, "/srv/b does not exist, skipping\n", 0, ERROR_SOURCE_MISSING, true,
-	1},
-    {"missing in 0.19", SUMMARY, "/srv/b does not exist, skipping\n" PARTLY_019, 3, ERROR_SOURCE_MISSING,
-	true, 1},
+    {"missing in 0.14 and 0.18", SUMMARY, "/srv/b does not exist, skipping\n", 0, ERROR_SOURCE_MISSING, true, 1},
+    {"missing in 0.19", SUMMARY, "/srv/b does not exist, skipping\n" PARTLY_019, 3, ERROR_SOURCE_MISSING, true, 1},
     {"all missing", NULL,
 	"/srv/a does not exist, skipping\n/srv/b does not exist, skipping\nFatal: all target "
 	"directories/files do not exist\n",
@@ -107,10 +99,8 @@ static const struct {
     /* something cannot be read */
     {"a declared path", SUMMARY, ITEM_ERROR("/srv/b") PARTLY_019, 3, ERROR_SOURCE_UNREADABLE, true, 1},
     {"above a declared path", SUMMARY, ITEM_ERROR("/srv") PARTLY_019, 3, ERROR_SOURCE_UNREADABLE, true, 1},
-    {"below a declared path", SUMMARY, ITEM_ERROR("/srv/b/c") PARTLY_019, 3, ERROR_SOURCE_PARTLY_UNREADABLE,
-	true, 1},
-    {"beside a declared path", SUMMARY, ITEM_ERROR("/srv/bc") PARTLY_019, 3, ERROR_SOURCE_PARTLY_UNREADABLE,
-	true, 1},
+    {"below a declared path", SUMMARY, ITEM_ERROR("/srv/b/c") PARTLY_019, 3, ERROR_SOURCE_PARTLY_UNREADABLE, true, 1},
+    {"beside a declared path", SUMMARY, ITEM_ERROR("/srv/bc") PARTLY_019, 3, ERROR_SOURCE_PARTLY_UNREADABLE, true, 1},
     {"the same item twice", SUMMARY, ITEM_ERROR("/srv/b/c") ITEM_ERROR("/srv/b/c") PARTLY_019, 3,
 	ERROR_SOURCE_PARTLY_UNREADABLE, true, 1},
     {"0.14, scan and archival", SUMMARY,
@@ -120,8 +110,7 @@ static const struct {
 	"d\",\"Err\":13},\"during\":\"archival\",\"item\":"
 	"\"/srv/b/d\"}\n" PARTLY_014,
 	3, ERROR_SOURCE_PARTLY_UNREADABLE, true, 2},
-    {"an error without an item", SUMMARY,
-	"{\"message_type\":\"error\",\"error\":{\"message\":\"blob lost\"}}\n", 3,
+    {"an error without an item", SUMMARY, "{\"message_type\":\"error\",\"error\":{\"message\":\"blob lost\"}}\n", 3,
 	ERROR_SOURCE_PARTLY_UNREADABLE, true, 1},
     {"3 without a word", SUMMARY, NULL, 3, ERROR_SOURCE_PARTLY_UNREADABLE, true, 0},
     {"an error and yet 0", SUMMARY, ITEM_ERROR("/srv/b/c"), 0, ERROR_SOURCE_PARTLY_UNREADABLE, true, 1},
@@ -130,8 +119,8 @@ static const struct {
 	ERROR_SNAPSHOT_EMPTY, true, 0},
 
     /* it failed, whatever the summary says */
-    {"locked", NULL, "unable to create lock in backend: repository is already locked by PID 1 on h by root\n",
-	11, ERROR_REPOSITORY_LOCKED, false, 0},
+    {"locked", NULL, "unable to create lock in backend: repository is already locked by PID 1 on h by root\n", 11,
+	ERROR_REPOSITORY_LOCKED, false, 0},
     {"failed after the summary", SUMMARY, "Fatal: odd\n", 1, ERROR_RESTIC_FAILED, true, 0},
     {"an exit code nobody knows", SUMMARY, NULL, 99, ERROR_RESTIC_FAILED, true, 0},
     {"no room", NULL, ITEM_ERROR("/srv/b/c") "Fatal: unable to save snapshot: no space left on device\n", 1,
@@ -149,8 +138,8 @@ test_verdicts(void **state)
 		    (fixture->snapshot_id != NULL) != verdicts[i].has_snapshot ||
 		    fixture->result.missing_count != verdicts[i].missing)
 			fail_msg("%s: %s, %s, snapshot %s, %llu missing", verdicts[i].what,
-			    error_code_word(fixture->error.code), fixture->error.message,
-			    fixture->snapshot_id, (unsigned long long)fixture->result.missing_count);
+			    error_code_word(fixture->error.code), fixture->error.message, fixture->snapshot_id,
+			    (unsigned long long)fixture->result.missing_count);
 		assert_int_equal(fixture->result.exit_code, verdicts[i].exit_code);
 		assert_true(fixture->error.code == ERROR_NONE || fixture->error.hint != NULL);
 	}
@@ -177,8 +166,7 @@ test_what_restic_is_asked(void **state)
 	char *const excludes[] = {(char[]){"$HOME/*.tmp"}, (char[]){"-x"}, NULL};
 	char *const tags[] = {(char[]){"service:web"}, (char[]){"type:nightly"}, NULL};
 	restic_fake_plays(fixture, "backup", SUMMARY, NULL, 0);
-	fixture_backup(
-	    fixture, (struct restic_backup_request){.paths = paths, .excludes = excludes, .tags = tags});
+	fixture_backup(fixture, (struct restic_backup_request){.paths = paths, .excludes = excludes, .tags = tags});
 	cleanup_free char *calls = fixture_read(fixture, "calls");
 	assert_string_equal(calls,
 	    "backup --json --files-from-raw=- --host=web1 --tag=service:web --tag=type:nightly "
@@ -203,8 +191,8 @@ test_requests_that_are_refused(void **state)
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(refused); i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
-		assert_null(restic_backup_start(
-		    fixture->base, &fixture->settings, &refused[i], fixture_on_backup, &error));
+		assert_null(
+		    restic_backup_start(fixture->base, &fixture->settings, &refused[i], fixture_on_backup, &error));
 		assert_int_equal(error.code, ERROR_USAGE);
 	}
 }
@@ -223,8 +211,7 @@ test_spawning_can_be_refused(void **state)
 	struct restic_fixture *fixture = *state;
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	const struct restic_backup_request request = {.paths = asked_for, .on_spawned = refuse_to_spawn};
-	assert_null(
-	    restic_backup_start(fixture->base, &fixture->settings, &request, fixture_on_backup, &error));
+	assert_null(restic_backup_start(fixture->base, &fixture->settings, &request, fixture_on_backup, &error));
 	assert_int_equal(error.code, ERROR_JOURNAL);
 	cleanup_free char *calls = fixture_read(fixture, "calls");
 	assert_string_equal(calls, "");
@@ -260,13 +247,11 @@ test_words_are_for_people(void **state)
 	struct restic_fixture *fixture = *state;
 	restic_fake_plays(fixture, "backup", SUMMARY,
 	    "\033[2Ksignal received\nHead \"https://bob:s3cret@h/\": EOF, will retry\n" ITEM_ERROR("/srv/a/b")
-		ITEM_ERROR(
-		    "/srv/a/b") "\n\x07\n{\"message_type\":\"exit_error\",\"message\":\"Fatal: x\\ny\"}\n",
+		ITEM_ERROR("/srv/a/b") "\n\x07\n{\"message_type\":\"exit_error\",\"message\":\"Fatal: x\\ny\"}\n",
 	    3);
 	fixture_backup(fixture, (struct restic_backup_request){.paths = asked_for});
-	assert_string_equal(fixture->words.string,
-	    "signal received|Head \"https://bob:***@h/\": EOF, will retry|"
-	    "/srv/a/b: open /srv/a/b: permission denied|?|Fatal: x|");
+	assert_string_equal(fixture->words.string, "signal received|Head \"https://bob:***@h/\": EOF, will retry|"
+						   "/srv/a/b: open /srv/a/b: permission denied|?|Fatal: x|");
 }
 
 static void

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#define LOCKED_BY                                                                                            \
-	"by PID 4711 on web1 by root (UID 0, GID 0)\nlock was created at 2026-11-23 02:00:00 (1m2s "         \
+#define LOCKED_BY                                                                                                    \
+	"by PID 4711 on web1 by root (UID 0, GID 0)\nlock was created at 2026-11-23 02:00:00 (1m2s "                 \
 	"ago)\nstorage ID 0123abcd\n"
 
 static const struct {
@@ -44,8 +44,7 @@ static const struct {
 	"at the "
 	"following location?\n/r\n",
 	ERROR_REPOSITORY_MISSING, "/r/config"},
-    {1, "Fatal: unable to open config file: <config/> does not exist\n", ERROR_REPOSITORY_MISSING,
-	"<config/>"},
+    {1, "Fatal: unable to open config file: <config/> does not exist\n", ERROR_REPOSITORY_MISSING, "<config/>"},
     {10,
 	"{\"message_type\":\"exit_error\",\"code\":10,\"message\":\"Fatal: repository does not exist: unable "
 	"to open "
@@ -69,18 +68,15 @@ static const struct {
 	"repository at "
 	"sftp:h:/r: unable to start the sftp session, error: error receiving version packet\n",
 	ERROR_REPOSITORY_UNREACHABLE, "Connection refused"},
-    {1, "Fatal: unexpected HTTP response (503): 503 Service Unavailable\n", ERROR_REPOSITORY_UNREACHABLE,
-	"503"},
+    {1, "Fatal: unexpected HTTP response (503): 503 Service Unavailable\n", ERROR_REPOSITORY_UNREACHABLE, "503"},
     {1, "Fatal: client.ListBuckets: 429 too many requests\n", ERROR_REPOSITORY_UNREACHABLE, "429"},
-    {1, "Fatal: failed to refresh lock in time\ncontext canceled\n", ERROR_REPOSITORY_UNREACHABLE,
-	"refresh lock"},
+    {1, "Fatal: failed to refresh lock in time\ncontext canceled\n", ERROR_REPOSITORY_UNREACHABLE, "refresh lock"},
     {1, "Fatal: Load(<index/ab>): unexpected EOF\n", ERROR_REPOSITORY_UNREACHABLE, "EOF"},
 
     /* room, rights, damage */
-    {1, "Fatal: unable to save snapshot: write /r/data/aa-tmp-1: no space left on device\n",
-	ERROR_REPOSITORY_FULL, "no space"},
-    {1, "Fatal: b2_upload_file: 403: Cannot upload files, storage cap exceeded.\n", ERROR_REPOSITORY_FULL,
-	"cap"},
+    {1, "Fatal: unable to save snapshot: write /r/data/aa-tmp-1: no space left on device\n", ERROR_REPOSITORY_FULL,
+	"no space"},
+    {1, "Fatal: b2_upload_file: 403: Cannot upload files, storage cap exceeded.\n", ERROR_REPOSITORY_FULL, "cap"},
     {1, "Fatal: unexpected HTTP response (507): 507 Insufficient Storage\n", ERROR_REPOSITORY_FULL, "507"},
     {1, "Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized\n",
 	ERROR_REPOSITORY_RIGHTS, "401"},
@@ -91,23 +87,22 @@ static const struct {
 	ERROR_REPOSITORY_RIGHTS, "Access Key Id"},
     {1, "Fatal: unable to open config file: open /r/config: permission denied\n", ERROR_REPOSITORY_RIGHTS,
 	"permission denied"},
-    {1, "Fatal: unable to create lock in backend: mkdir /r/locks: read-only file system\n",
-	ERROR_REPOSITORY_RIGHTS, "read-only"},
+    {1, "Fatal: unable to create lock in backend: mkdir /r/locks: read-only file system\n", ERROR_REPOSITORY_RIGHTS,
+	"read-only"},
     {1, "Fatal: s3.getCredentials: no credentials found\n", ERROR_REPOSITORY_RIGHTS, "no credentials"},
     {1, "Fatal: repository contains errors\n", ERROR_REPOSITORY_DAMAGED, "contains errors"},
     {1, "Fatal: config file has zero size, invalid repository?\n", ERROR_REPOSITORY_DAMAGED, "zero size"},
     {1, "Load(<index/ab>) failed: ciphertext verification failed\n", ERROR_REPOSITORY_DAMAGED, "ciphertext"},
 
     /* the sources */
-    {1, "/a does not exist, skipping\nFatal: all target directories/files do not exist\n",
-	ERROR_SOURCE_MISSING, "all"},
+    {1, "/a does not exist, skipping\nFatal: all target directories/files do not exist\n", ERROR_SOURCE_MISSING,
+	"all"},
     {1,
 	"{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: all source directories/files do "
 	"not "
 	"exist\"}\n",
 	ERROR_SOURCE_MISSING, "all"},
-    {3, "Warning: at least one source file could not be read\n", ERROR_SOURCE_PARTLY_UNREADABLE,
-	"at least one"},
+    {3, "Warning: at least one source file could not be read\n", ERROR_SOURCE_PARTLY_UNREADABLE, "at least one"},
 
     /* how it is called */
     {1, "unknown flag: --no-such\n", ERROR_RESTIC_UNSUPPORTED, "--no-such"},
@@ -116,8 +111,7 @@ static const struct {
 	"failed: config "
 	"file already exists\"}\n",
 	ERROR_USAGE, "(restic: create repository"},
-    {1, "Fatal: Options -r and --repository-file are mutually exclusive\n", ERROR_SECRET,
-	"mutually exclusive"},
+    {1, "Fatal: Options -r and --repository-file are mutually exclusive\n", ERROR_SECRET, "mutually exclusive"},
 
     /* a signal of somebody else */
     {130, "signal interrupt received, cleaning up\n", ERROR_RESTIC_KILLED, "interrupt"},
@@ -143,8 +137,7 @@ test_every_text_has_its_verdict(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(verdicts); i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
-		assert_int_equal(
-		    restic_classify(verdicts[i].exit_code, 0, false, verdicts[i].words, &error), -1);
+		assert_int_equal(restic_classify(verdicts[i].exit_code, 0, false, verdicts[i].words, &error), -1);
 		if (error.code != verdicts[i].code || strstr(error.message, verdicts[i].said) == NULL)
 			fail_msg("%d \"%s\" is %s: %s", verdicts[i].exit_code, verdicts[i].words,
 			    error_code_word(error.code), error.message);
@@ -248,13 +241,11 @@ test_no_secret_and_no_control_character_gets_into_a_message(void **state)
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	(void)state;
 	restic_classify(1, 0, false,
-	    "Fatal: parse \"http://bob:s3cr/et@host:8000/\": invalid port \":s3cr\" \033[31m\xff\x07\n",
-	    &error);
+	    "Fatal: parse \"http://bob:s3cr/et@host:8000/\": invalid port \":s3cr\" \033[31m\xff\x07\n", &error);
 	assert_null(strstr(error.message, "s3cr/et"));
 	assert_null(strchr(error.message, '\033'));
 	assert_null(strchr(error.message, '\x07'));
-	restic_classify(
-	    1, 0, false, "Fatal: Head \"https://bob:s3cret@host/config\": connection refused\n", &error);
+	restic_classify(1, 0, false, "Fatal: Head \"https://bob:s3cret@host/config\": connection refused\n", &error);
 	assert_null(strstr(error.message, "s3cret"));
 	assert_non_null(strstr(error.message, "bob:***@host"));
 }

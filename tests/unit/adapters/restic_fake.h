@@ -6,18 +6,17 @@
 
 #include "tests/unit/adapters/restic_fixture.h"
 
-static const char restic_fake_script[] =
-    "#!/bin/sh\n"
-    "d=${0%/*}\n"
-    "key=$1\n"
-    "case $1 in cat) key=$1-$2; [ \"$2\" = config ] || key=$key-$3 ;; esac\n"
-    "printf '%s\\n' \"$*\" >>\"$d/calls\"\n"
-    "env >\"$d/env\"\n"
-    "cat >\"$d/stdin\"\n"
-    "[ ! -f \"$d/$key.err\" ] || cat \"$d/$key.err\" >&2\n"
-    "[ ! -f \"$d/$key.out\" ] || cat \"$d/$key.out\"\n"
-    "[ ! -f \"$d/$key.hang\" ] || exec sleep 1000\n"
-    "[ ! -f \"$d/$key.exit\" ] || exit \"$(cat \"$d/$key.exit\")\"\n";
+static const char restic_fake_script[] = "#!/bin/sh\n"
+					 "d=${0%/*}\n"
+					 "key=$1\n"
+					 "case $1 in cat) key=$1-$2; [ \"$2\" = config ] || key=$key-$3 ;; esac\n"
+					 "printf '%s\\n' \"$*\" >>\"$d/calls\"\n"
+					 "env >\"$d/env\"\n"
+					 "cat >\"$d/stdin\"\n"
+					 "[ ! -f \"$d/$key.err\" ] || cat \"$d/$key.err\" >&2\n"
+					 "[ ! -f \"$d/$key.out\" ] || cat \"$d/$key.out\"\n"
+					 "[ ! -f \"$d/$key.hang\" ] || exec sleep 1000\n"
+					 "[ ! -f \"$d/$key.exit\" ] || exit \"$(cat \"$d/$key.exit\")\"\n";
 
 static inline struct restic_fixture *
 restic_fake_new(void)
@@ -58,7 +57,6 @@ restic_fake_teardown(void **state)
 	return 0;
 }
 
-#define restic_fake_test(function)                                                                           \
-	cmocka_unit_test_setup_teardown(function, restic_fake_setup, restic_fake_teardown)
+#define restic_fake_test(function) cmocka_unit_test_setup_teardown(function, restic_fake_setup, restic_fake_teardown)
 
 #endif

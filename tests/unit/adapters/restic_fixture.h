@@ -177,8 +177,7 @@ fixture_on_backup(void *context, const struct restic_backup_result *result)
 }
 
 static inline void
-fixture_on_snapshots(
-    void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
+fixture_on_snapshots(void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
 {
 	struct restic_fixture *fixture = context;
 	fixture->snapshots = xcalloc(count, sizeof(*snapshots));
@@ -262,8 +261,7 @@ fixture_probe(struct restic_fixture *fixture)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	fixture_reset(fixture);
-	fixture->call =
-	    restic_probe_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
+	fixture->call = restic_probe_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
 	fixture_wait(fixture, &error);
 }
 
@@ -272,8 +270,7 @@ fixture_init(struct restic_fixture *fixture)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	fixture_reset(fixture);
-	fixture->call =
-	    restic_init_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
+	fixture->call = restic_init_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
 	fixture_wait(fixture, &error);
 }
 
@@ -287,8 +284,7 @@ fixture_start_backup(struct restic_fixture *fixture, struct restic_backup_reques
 	request.on_progress = fixture_on_progress;
 	request.on_words = fixture_on_words;
 	request.context = fixture;
-	fixture->call =
-	    restic_backup_start(fixture->base, &fixture->settings, &request, fixture_on_backup, &error);
+	fixture->call = restic_backup_start(fixture->base, &fixture->settings, &request, fixture_on_backup, &error);
 	if (fixture->call == NULL)
 		fail_msg("not started: %s", error.message);
 }
@@ -305,8 +301,8 @@ fixture_list(struct restic_fixture *fixture, const char *tag)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	fixture_reset(fixture);
-	fixture->call = restic_snapshots_start(
-	    fixture->base, &fixture->settings, tag, fixture_on_snapshots, fixture, &error);
+	fixture->call =
+	    restic_snapshots_start(fixture->base, &fixture->settings, tag, fixture_on_snapshots, fixture, &error);
 	fixture_wait(fixture, &error);
 }
 
@@ -321,11 +317,11 @@ fixture_unlock(struct restic_fixture *fixture, const pid_t *pids, size_t count)
 }
 
 /* The code the last call came to, as its word, so that a failing test says more than a number. */
-#define assert_fixture_code(fixture, expected)                                                               \
-	do {                                                                                                 \
-		if ((fixture)->error.code != (expected) && (fixture)->error.message != NULL)                 \
-			print_error("%s\n", (fixture)->error.message);                                       \
-		assert_string_equal(error_code_word((fixture)->error.code), error_code_word(expected));      \
+#define assert_fixture_code(fixture, expected)                                                                       \
+	do {                                                                                                         \
+		if ((fixture)->error.code != (expected) && (fixture)->error.message != NULL)                         \
+			print_error("%s\n", (fixture)->error.message);                                               \
+		assert_string_equal(error_code_word((fixture)->error.code), error_code_word(expected));              \
 	} while (0)
 
 #endif

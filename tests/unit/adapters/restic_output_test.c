@@ -58,9 +58,9 @@ test_counts(void **state)
 {
 	uint64_t count = 7;
 	(void)state;
-	cleanup_json json_t *object = object_of(
-	    "{\"ok\":12,\"big\":9223372036854775807,\"minus\":-1,\"half\":0.5,\"real\":2.0,\"word\":\"3\","
-	    "\"null\":null,\"list\":[]}");
+	cleanup_json json_t *object =
+	    object_of("{\"ok\":12,\"big\":9223372036854775807,\"minus\":-1,\"half\":0.5,\"real\":2.0,\"word\":\"3\","
+		      "\"null\":null,\"list\":[]}");
 	assert_true(restic_output_count(object, "ok", &count));
 	assert_int_equal(count, 12);
 	assert_true(restic_output_count(object, "big", &count));
@@ -80,11 +80,11 @@ test_progress(void **state)
 {
 	struct restic_progress progress;
 	(void)state;
-	cleanup_json json_t *full = object_of(
-	    "{\"message_type\":\"status\",\"seconds_elapsed\":1,\"seconds_remaining\":2,\"percent_done\":0."
-	    "4667,"
-	    "\"total_files\":150,\"files_done\":69,\"total_bytes\":150000000,\"bytes_done\":70000000,"
-	    "\"error_count\":1,\"current_files\":[\"/pr/f070\"]}");
+	cleanup_json json_t *full =
+	    object_of("{\"message_type\":\"status\",\"seconds_elapsed\":1,\"seconds_remaining\":2,\"percent_done\":0."
+		      "4667,"
+		      "\"total_files\":150,\"files_done\":69,\"total_bytes\":150000000,\"bytes_done\":70000000,"
+		      "\"error_count\":1,\"current_files\":[\"/pr/f070\"]}");
 	restic_output_progress(full, &progress);
 	assert_float_equal(progress.fraction, 0.4667, 1e-9);
 	assert_int_equal(progress.bytes_done, 70000000);
@@ -130,11 +130,11 @@ test_summary_of_014(void **state)
 {
 	struct restic_summary summary;
 	(void)state;
-	cleanup_json json_t *object = object_of(
-	    "{\"message_type\":\"summary\",\"files_new\":2,\"files_changed\":1,\"files_unmodified\":4,"
-	    "\"dirs_new\":5,\"dirs_changed\":1,\"dirs_unmodified\":2,\"data_blobs\":2,\"tree_blobs\":6,"
-	    "\"data_added\":2463,\"total_files_processed\":7,\"total_bytes_processed\":5,"
-	    "\"total_duration\":0.209351249,\"snapshot_id\":\"205b03ef\"}");
+	cleanup_json json_t *object =
+	    object_of("{\"message_type\":\"summary\",\"files_new\":2,\"files_changed\":1,\"files_unmodified\":4,"
+		      "\"dirs_new\":5,\"dirs_changed\":1,\"dirs_unmodified\":2,\"data_blobs\":2,\"tree_blobs\":6,"
+		      "\"data_added\":2463,\"total_files_processed\":7,\"total_bytes_processed\":5,"
+		      "\"total_duration\":0.209351249,\"snapshot_id\":\"205b03ef\"}");
 	restic_output_summary(object, &summary);
 	assert_true(summary.present);
 	assert_true(summary.readable);
@@ -152,10 +152,10 @@ test_summary_of_later_versions(void **state)
 {
 	struct restic_summary summary;
 	(void)state;
-	cleanup_json json_t *object = object_of(
-	    "{\"message_type\":\"summary\",\"dry_run\":true,\"data_added\":2463,\"data_added_packed\":2007,"
-	    "\"total_duration\":-9223372036.85,\"snapshot_id\":"
-	    "\"27f7c058f83e0716edf442d0aeab18fb8976366a23e8e04fb96640b0a0719826\"}");
+	cleanup_json json_t *object =
+	    object_of("{\"message_type\":\"summary\",\"dry_run\":true,\"data_added\":2463,\"data_added_packed\":2007,"
+		      "\"total_duration\":-9223372036.85,\"snapshot_id\":"
+		      "\"27f7c058f83e0716edf442d0aeab18fb8976366a23e8e04fb96640b0a0719826\"}");
 	restic_output_summary(object, &summary);
 	assert_true(summary.readable);
 	assert_true(summary.dry_run);
@@ -203,22 +203,18 @@ static const struct {
 	const char *line;
 	const char *words;
 } spoken[] = {
-    {"Warning: at least one source file could not be read",
-	"Warning: at least one source file could not be read"},
+    {"Warning: at least one source file could not be read", "Warning: at least one source file could not be read"},
     {"\033[2Ksignal interrupt received, cleaning up", "signal interrupt received, cleaning up"},
     {"\r\033[2K\rsignal", "signal"},
     {"{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: a\\n\\tgithub.com/x\"}", "Fatal: a"},
     {"{\"message_type\":\"error\",\"error\":{\"message\":\"open /a: permission denied\"},\"item\":\"/a\"}",
 	"/a: open /a: permission denied"},
-    {"{\"message_type\":\"error\",\"error\":{},\"during\":\"scan\",\"item\":\"/a\"}",
-	"/a: it cannot be read"},
+    {"{\"message_type\":\"error\",\"error\":{},\"during\":\"scan\",\"item\":\"/a\"}", "/a: it cannot be read"},
     {"{\"message_type\":\"error\",\"error\":{\"Op\":\"open\",\"Path\":\"/a\",\"Err\":13},\"item\":\"/a\"}",
 	"/a: open: Permission denied"},
-    {"{\"message_type\":\"error\",\"error\":{\"Op\":\"open\",\"Err\":-13},\"item\":\"/a\"}",
-	"/a: it cannot be read"},
+    {"{\"message_type\":\"error\",\"error\":{\"Op\":\"open\",\"Err\":-13},\"item\":\"/a\"}", "/a: it cannot be read"},
     {"{\"message_type\":\"error\",\"message\":\"pack ab: broken\"}", "pack ab: broken"},
-    {"{\"message_type\":\"error\",\"error\":{\"message\":\"x\"},\"item\":\"/a\\u001b[31m\\u202e\"}",
-	"/a?[31m?: x"},
+    {"{\"message_type\":\"error\",\"error\":{\"message\":\"x\"},\"item\":\"/a\\u001b[31m\\u202e\"}", "/a?[31m?: x"},
     {"{\"message_type\":\"news\"}", "{\"message_type\":\"news\"}"},
     {"{\"cut\":", "{\"cut\":"},
     {"bad \xff\x01 bytes", "bad ?? bytes"},

@@ -32,8 +32,7 @@ test_environment_is_ours(void **state)
 	assert_fixture_code(fixture, ERROR_NONE);
 
 	cleanup_free char *environment = fixture_read(fixture, "env");
-	cleanup_free char *location =
-	    xasprintf("RESTIC_REPOSITORY_FILE=%s\n", fixture->settings.repository_file);
+	cleanup_free char *location = xasprintf("RESTIC_REPOSITORY_FILE=%s\n", fixture->settings.repository_file);
 	cleanup_free char *password = xasprintf("RESTIC_PASSWORD_FILE=%s\n", fixture->settings.password_file);
 	cleanup_free char *cache = xasprintf("RESTIC_CACHE_DIR=%s\n", fixture->settings.cache_directory);
 	assert_non_null(strstr(environment, location));
@@ -133,8 +132,7 @@ test_versions_that_will_not_do(void **state)
 		assert_non_null(error.hint);
 	}
 	/* A failure is not kept: it can be repaired while we run. */
-	restic_fake_plays(
-	    fixture, "version", "restic 0.14.0 compiled with go1.19.8 on linux/amd64\n", NULL, 0);
+	restic_fake_plays(fixture, "version", "restic 0.14.0 compiled with go1.19.8 on linux/amd64\n", NULL, 0);
 	assert_string_equal(restic_version(fixture->settings.program, NULL), "0.14.0");
 }
 
@@ -165,8 +163,8 @@ test_probe_tells_the_id(void **state)
 static void
 test_probe_without_an_id_fails(void **state)
 {
-	static const char *const answers[] = {"", "{}", "{\"id\":\"abc\"}", "{\"id\":7}", "[]",
-	    "{\"id\":\"" ID "\"", "junk\n{\"id\":\"" ID "\"}"};
+	static const char *const answers[] = {
+	    "", "{}", "{\"id\":\"abc\"}", "{\"id\":7}", "[]", "{\"id\":\"" ID "\"", "junk\n{\"id\":\"" ID "\"}"};
 	struct restic_fixture *fixture = *state;
 	for (size_t i = 0; i < ARRAY_LENGTH(answers); i++) {
 		restic_fake_plays(fixture, "cat-config", answers[i], NULL, 0);
@@ -203,8 +201,7 @@ static void
 test_init_asks_for_the_id(void **state)
 {
 	struct restic_fixture *fixture = *state;
-	restic_fake_plays(
-	    fixture, "init", "created restic repository 1dd6987d03 at x\n\nPlease note\n", NULL, 0);
+	restic_fake_plays(fixture, "init", "created restic repository 1dd6987d03 at x\n\nPlease note\n", NULL, 0);
 	restic_fake_plays(fixture, "cat-config", config, NULL, 0);
 	fixture_init(fixture);
 	assert_fixture_code(fixture, ERROR_NONE);
@@ -231,8 +228,7 @@ test_stop_calls_back_cancelled(void **state)
 	struct restic_fixture *fixture = *state;
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	fixture_write(fixture, "cat-config.hang", "");
-	fixture->call =
-	    restic_probe_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
+	fixture->call = restic_probe_start(fixture->base, &fixture->settings, fixture_on_probe, fixture, &error);
 	assert_non_null(fixture->call);
 	restic_call_stop(fixture->call);
 	restic_call_stop(fixture->call);
@@ -256,9 +252,9 @@ test_abandon_never_calls_back(void **state)
 
 /* ---- snapshots ---- */
 
-#define SNAPSHOT(id, time, more)                                                                             \
-	"{\"time\":\"" time                                                                                  \
-	"\",\"tree\":\"35cb\",\"paths\":[\"/srv/a\",\"/srv/b\"],\"hostname\":\"web1\",\"username\":"         \
+#define SNAPSHOT(id, time, more)                                                                                     \
+	"{\"time\":\"" time                                                                                          \
+	"\",\"tree\":\"35cb\",\"paths\":[\"/srv/a\",\"/srv/b\"],\"hostname\":\"web1\",\"username\":"                 \
 	"\"root\",\"id\":\"" id "\",\"short_id\":\"205b03ef\"" more "}"
 #define ID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define ID_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -329,8 +325,7 @@ test_a_listing_that_cannot_be_read_is_no_empty_list(void **state)
 		assert_fixture_code(fixture, ERROR_RESTIC_FAILED);
 		assert_int_equal(fixture->snapshot_count, 0);
 	}
-	restic_fake_plays(
-	    fixture, "snapshots", "[]\n", "Fatal: unable to open config file: i/o timeout\n", 1);
+	restic_fake_plays(fixture, "snapshots", "[]\n", "Fatal: unable to open config file: i/o timeout\n", 1);
 	fixture_list(fixture, NULL);
 	assert_fixture_code(fixture, ERROR_REPOSITORY_UNREACHABLE);
 }
@@ -451,8 +446,7 @@ test_environment_file_problems(void **state)
 	assert_one_problem(fixture, "line 2");
 
 	cleanup_problems struct problem_list problems = {.items = NULL};
-	fixture_write(
-	    fixture, "envfile", "RESTIC_PASSWORD=s3cret\nRESTIC_REPOSITORY=/r\nRESTIC_PACK_SIZE=64\n");
+	fixture_write(fixture, "envfile", "RESTIC_PASSWORD=s3cret\nRESTIC_REPOSITORY=/r\nRESTIC_PACK_SIZE=64\n");
 	restic_check_secrets(&fixture->settings, &problems);
 	assert_int_equal(problems.count, 2);
 	for (size_t i = 0; i < problems.count; i++) {

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,7 +77,7 @@ test_locks_of_others(void **state)
 	pid_t pids[] = {dead_pid(), dead_pid()};
 	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
 	play_lock(fixture, ID_A, "elsewhere", pids[0], 0); /* our pid on another machine */
-	play_lock(fixture, ID_B, NULL, pids[1], 0);	   /* our machine, somebody else's pid */
+	play_lock(fixture, ID_B, NULL, pids[1], 0);        /* our machine, somebody else's pid */
 	fixture_unlock(fixture, pids, 1);
 	assert_fixture_code(fixture, ERROR_NONE);
 	assert_int_equal(fixture->locks_found, 0);
@@ -90,6 +91,7 @@ test_a_pid_that_was_given_to_another_program(void **state)
 	struct restic_fixture *fixture = *state;
 	pid_t innocent = fork();
 	if (innocent == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when an assertion ends this test early */
 		execlp("sleep", "sleep", "1000", (char *)NULL);
 		_exit(127);
 	}
@@ -127,8 +129,7 @@ test_a_lock_that_went_away_meanwhile(void **state)
 	struct restic_fixture *fixture = *state;
 	pid_t pid = dead_pid();
 	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
-	restic_fake_plays(
-	    fixture, "cat-lock-" ID_A, NULL, "open /r/locks/aa: no such file or directory\n", 1);
+	restic_fake_plays(fixture, "cat-lock-" ID_A, NULL, "open /r/locks/aa: no such file or directory\n", 1);
 	play_lock(fixture, ID_B, NULL, pid, 0);
 	fixture_unlock(fixture, &pid, 1);
 	assert_fixture_code(fixture, ERROR_NONE);
@@ -138,8 +139,7 @@ test_a_lock_that_went_away_meanwhile(void **state)
 static void
 test_a_lock_that_cannot_be_understood(void **state)
 {
-	static const char *const locks[] = {
-	    "", "{}", "[]", "{\"hostname\":\"h\",\"pid\":4294967297,\"time\":\"x\"}"};
+	static const char *const locks[] = {"", "{}", "[]", "{\"hostname\":\"h\",\"pid\":4294967297,\"time\":\"x\"}"};
 	struct restic_fixture *fixture = *state;
 	pid_t pid = dead_pid();
 	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);

@@ -239,8 +239,7 @@ behave_describe(const char *argument)
 	printf("leader %s\n", getpgrp() == getpid() ? "yes" : "no");
 	printf("nice %d\n", getpriority(PRIO_PROCESS, 0));
 	printf("io %ld\n", syscall(SYS_ioprio_get, 1, 0));
-	printf("user %u %u group %u %u groups %d\n", getuid(), geteuid(), getgid(), getegid(),
-	    getgroups(0, NULL));
+	printf("user %u %u group %u %u groups %d\n", getuid(), geteuid(), getgid(), getegid(), getgroups(0, NULL));
 	say_status_line("SigBlk:");
 	say_status_line("SigIgn:");
 	return 0;

@@ -154,8 +154,7 @@ static void
 dropping_to_ourselves_needs_no_rights(void **state)
 {
 	struct fixture *fixture = *state;
-	cleanup_free char *expected =
-	    xasprintf("user %u %u group %u %u", getuid(), geteuid(), getgid(), getegid());
+	cleanup_free char *expected = xasprintf("user %u %u group %u %u", getuid(), geteuid(), getgid(), getegid());
 	fixture->spec.drop_privileges = true;
 	fixture->spec.user = geteuid();
 	fixture->spec.group = getegid();

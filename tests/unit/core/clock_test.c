@@ -16,7 +16,7 @@ struct fixture {
 	struct event_base *base;
 	struct wall_alarm *alarm;
 	int fired;
-	int again;	/* how often the callback still re-arms */
+	int again;      /* how often the callback still re-arms */
 	bool free_self; /* the callback frees the alarm */
 	size_t descriptors;
 };

@@ -217,8 +217,8 @@ clean_paths(void **state)
 {
 	(void)state;
 	static const char *const clean[] = {"/", "/a", "/a/b.c", "/a/...", "/.a/..b", "/with space/ü"};
-	static const char *const unclean[] = {"", "a", "./a", "//", "/a/", "/a//b", "/.", "/..", "/a/.",
-	    "/a/../b", "/./a", "/a\nb", "/a\x7f", "/a\xc2\x9b", "/\x1b"};
+	static const char *const unclean[] = {"", "a", "./a", "//", "/a/", "/a//b", "/.", "/..", "/a/.", "/a/../b",
+	    "/./a", "/a\nb", "/a\x7f", "/a\xc2\x9b", "/\x1b"};
 	for (size_t i = 0; i < ARRAY_LENGTH(clean); i++)
 		assert_true(path_is_clean(clean[i]));
 	for (size_t i = 0; i < ARRAY_LENGTH(unclean); i++)

@@ -66,36 +66,34 @@ static void
 the_level_is_a_word(void **state)
 {
 	struct fixture *fixture = *state;
-	log_open(LOG_LEVEL_DEBUG);
+	log_open(LOG_LEVEL_DEBUG, LOG_LEVEL_DEBUG);
 	log_error("a %d", 1);
 	log_warning("b");
 	log_debug("c");
-	assert_string_equal(what_was_logged(fixture),
-	    "atelier-backup: error: a 1\natelier-backup: warning: b\natelier-backup: c\n");
+	assert_string_equal(
+	    what_was_logged(fixture), "atelier-backup: error: a 1\natelier-backup: warning: b\natelier-backup: c\n");
 }
 
 static void
 the_subject_is_part_of_the_line(void **state)
 {
 	struct fixture *fixture = *state;
-	log_open(LOG_LEVEL_INFO);
+	log_open(LOG_LEVEL_INFO, LOG_LEVEL_INFO);
 	log_line(LOG_LEVEL_INFO,
-	    &(struct log_subject){
-		.job = 12, .service = "web", .state = "snapshot", .error_code = "restic-failed"},
+	    &(struct log_subject){.job = 12, .service = "web", .state = "snapshot", .error_code = "restic-failed"},
 	    "x");
 	log_line(LOG_LEVEL_INFO, &(struct log_subject){.service = "web"}, "y");
 	log_line(LOG_LEVEL_INFO, &(struct log_subject){.job = 12}, "z");
-	assert_string_equal(what_was_logged(fixture),
-	    "atelier-backup: web (job 12, snapshot): x [restic-failed]\n"
-	    "atelier-backup: web: y\n"
-	    "atelier-backup: (job 12): z\n");
+	assert_string_equal(what_was_logged(fixture), "atelier-backup: web (job 12, snapshot): x [restic-failed]\n"
+						      "atelier-backup: web: y\n"
+						      "atelier-backup: (job 12): z\n");
 }
 
 static void
 one_call_is_one_printable_line(void **state)
 {
 	struct fixture *fixture = *state;
-	log_open(LOG_LEVEL_INFO);
+	log_open(LOG_LEVEL_INFO, LOG_LEVEL_INFO);
 	log_line(LOG_LEVEL_NOTICE, &(struct log_subject){.service = "w\x1b"}, "forged\nerror: %s", "\x1b[2J");
 	assert_string_equal(what_was_logged(fixture), "atelier-backup: w?: forged?error: ?[2J\n");
 }
@@ -105,7 +103,7 @@ an_inherited_journal_stream_of_somebody_else_does_not_count(void **state)
 {
 	struct fixture *fixture = *state;
 	setenv("JOURNAL_STREAM", "1:2", 1);
-	log_open(LOG_LEVEL_INFO);
+	log_open(LOG_LEVEL_INFO, LOG_LEVEL_INFO);
 	log_info("here");
 	assert_string_equal(what_was_logged(fixture), "atelier-backup: here\n");
 }
@@ -114,7 +112,7 @@ static void
 logging_keeps_errno(void **state)
 {
 	struct fixture *fixture = *state;
-	log_open(LOG_LEVEL_INFO);
+	log_open(LOG_LEVEL_INFO, LOG_LEVEL_INFO);
 	errno = ENOTDIR;
 	log_info("%s", strerror(errno));
 	assert_int_equal(errno, ENOTDIR);

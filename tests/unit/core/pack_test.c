@@ -123,13 +123,13 @@ static const struct {
 	unsigned readers; /* that take it */
 } values[] = {
     {"\xa1x", 2, READ_TEXT}, {"\xc0", 1, READ_TEXT}, {"\xa2x\0", 3, 0}, /* NUL inside */
-    {"\xc4\x01x", 3, 0},						/* binary */
+    {"\xc4\x01x", 3, 0},                                                /* binary */
     {"\x05", 1, READ_INT}, {"\xff", 1, READ_INT}, {"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9, READ_INT},
     {"\xcf\x80\x00\x00\x00\x00\x00\x00\x00", 9, 0}, /* beyond int64 */
     {"\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00", 9, 0}, /* 1.0 */
-    {"\xc2", 1, READ_BOOL}, {"\xc3", 1, READ_BOOL}, {"\x90", 1, READ_STRINGS},
-    {"\x92\xa1x\xa1y", 5, READ_STRINGS}, {"\x92\xa1x\x01", 4, 0}, {"\x92\xa1x\xc0", 4, 0},
-    {"\x92\xa1x\xa1\0", 5, 0}, {"\x80", 1, 0}, {"\xd4\x01\x00", 3, 0}, /* extension */
+    {"\xc2", 1, READ_BOOL}, {"\xc3", 1, READ_BOOL}, {"\x90", 1, READ_STRINGS}, {"\x92\xa1x\xa1y", 5, READ_STRINGS},
+    {"\x92\xa1x\x01", 4, 0}, {"\x92\xa1x\xc0", 4, 0}, {"\x92\xa1x\xa1\0", 5, 0}, {"\x80", 1, 0},
+    {"\xd4\x01\x00", 3, 0}, /* extension */
 };
 
 static void
@@ -173,10 +173,7 @@ a_key_is_found_by_its_whole_name(void **state)
 	unpack_release(&unpacked);
 }
 
-#define DAMAGED(literal)                                                                                     \
-	{                                                                                                    \
-		(literal), sizeof(literal) - 1                                                               \
-	}
+#define DAMAGED(literal) {(literal), sizeof(literal) - 1}
 
 static void
 hostile_bytes_are_refused(void **state)
@@ -190,18 +187,18 @@ hostile_bytes_are_refused(void **state)
 	    DAMAGED("\x01"), /* no map */
 	    DAMAGED("\x90"),
 	    DAMAGED("\xc0"),
-	    DAMAGED("\xc1"),	 /* never used */
+	    DAMAGED("\xc1"),     /* never used */
 	    DAMAGED("\x80\x80"), /* trailing bytes */
 	    DAMAGED("\x80\x00"),
 	    DAMAGED("\x81\xa1k"), /* no value */
 	    DAMAGED("\x81\xa1k\xc1"),
-	    DAMAGED("\x81\xa1k\xa5x"),			  /* cut string */
-	    DAMAGED("\x81\xa1k\xdb\xff\xff\xff\xff"),	  /* string of 4 GB */
-	    DAMAGED("\x81\xa1k\xc6\xff\xff\xff\xff"),	  /* binary of 4 GB */
+	    DAMAGED("\x81\xa1k\xa5x"),                    /* cut string */
+	    DAMAGED("\x81\xa1k\xdb\xff\xff\xff\xff"),     /* string of 4 GB */
+	    DAMAGED("\x81\xa1k\xc6\xff\xff\xff\xff"),     /* binary of 4 GB */
 	    DAMAGED("\x81\xa1k\xc9\xff\xff\xff\xff\x01"), /* extension of 4 GB */
-	    DAMAGED("\x81\xa1k\xdd\xff\xff\xff\xff"),	  /* array of 4 G values */
-	    DAMAGED("\xdf\xff\xff\xff\xff"),		  /* map of 4 G pairs */
-	    DAMAGED("\xdf\x00\x00"),			  /* cut head */
+	    DAMAGED("\x81\xa1k\xdd\xff\xff\xff\xff"),     /* array of 4 G values */
+	    DAMAGED("\xdf\xff\xff\xff\xff"),              /* map of 4 G pairs */
+	    DAMAGED("\xdf\x00\x00"),                      /* cut head */
 	    DAMAGED("\xde\x00\x02\xa1k\x01"),
 	    DAMAGED("\x81\xa1k\xcf\x00\x00"),
 	};

@@ -50,8 +50,7 @@ words_from_outside_are_made_printable(void **state)
 {
 	(void)state;
 	cleanup_problems struct problem_list list = {.items = NULL};
-	problem_add(
-	    &list, PROBLEM_WARNING, ERROR_MANIFEST, "services.\x1b[2J", "rm \n", "name is '%s'", "\a");
+	problem_add(&list, PROBLEM_WARNING, ERROR_MANIFEST, "services.\x1b[2J", "rm \n", "name is '%s'", "\a");
 	assert_string_equal(list.items[0].place, "services.?[2J");
 	assert_string_equal(list.items[0].remedy, "rm ?");
 	assert_string_equal(list.items[0].message, "name is '?'");

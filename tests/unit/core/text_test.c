@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define SECONDS(number) ((number)*USEC_PER_SEC)
+#define SECONDS(number) ((number) * USEC_PER_SEC)
 
 static void
 assert_owned_string(char *actual, const char *expected)
@@ -71,8 +71,7 @@ static const struct {
 	"C1 ?31m ??"},
     {"\xc2\xa0 is no control", "\xc2\xa0 is no control"},
     {"override \xe2\x80\xae gpj.exe", "override ? gpj.exe"},
-    {"\xe2\x80\xaa\xe2\x80\xab\xe2\x80\xac\xe2\x80\xad\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa8\xe2\x81\xa9",
-	"????????"},
+    {"\xe2\x80\xaa\xe2\x80\xab\xe2\x80\xac\xe2\x80\xad\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa8\xe2\x81\xa9", "????????"},
     {"latin1 \xe9t\xe9", "latin1 ?t?"},
     {"lone \x80 continuation", "lone ? continuation"},
     {"cut \xe2\x82", "cut ??"},
@@ -88,8 +87,8 @@ nothing_drives_a_terminal(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(printables); i++) {
 		assert_owned_string(text_printable(printables[i].raw), printables[i].printable);
-		assert_int_equal(text_is_printable(printables[i].raw),
-		    strcmp(printables[i].raw, printables[i].printable) == 0);
+		assert_int_equal(
+		    text_is_printable(printables[i].raw), strcmp(printables[i].raw, printables[i].printable) == 0);
 	}
 }
 
@@ -167,8 +166,8 @@ durations_are_read(void **state)
 	static const struct {
 		const char *string;
 		int64_t seconds;
-	} good[] = {{"0", 0}, {"90", 90}, {"90s", 90}, {"10m", 600}, {"2h", 7200}, {"1d", 86400},
-	    {"1h30m", 5400}, {"1d2h3m4s", 93784}};
+	} good[] = {{"0", 0}, {"90", 90}, {"90s", 90}, {"10m", 600}, {"2h", 7200}, {"1d", 86400}, {"1h30m", 5400},
+	    {"1d2h3m4s", 93784}};
 	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
 		int64_t microseconds = -1;
 		assert_true(text_parse_duration(good[i].string, &microseconds));
@@ -180,9 +179,9 @@ static void
 what_is_no_duration_is_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", " ", "-1", "+1", "1 h", "h", "1h30", "1.5h", "1w", "1hh",
-	    "10ms", "1h ", "9223372036854775807", "9223372036854775808", "99999999999999999999999",
-	    "106751992d", "106751991d106751991d"};
+	static const char *const bad[] = {"", " ", "-1", "+1", "1 h", "h", "1h30", "1.5h", "1w", "1hh", "10ms", "1h ",
+	    "9223372036854775807", "9223372036854775808", "99999999999999999999999", "106751992d",
+	    "106751991d106751991d"};
 	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
 		int64_t microseconds = 4711;
 		assert_false(text_parse_duration(bad[i], &microseconds));
@@ -237,12 +236,12 @@ static void
 what_is_no_time_is_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "2026", "2026-11-23", "2026-11-23T02:00:00",
-	    "2026-11-23 02:00:00Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-02-30T00:00:00Z",
-	    "2025-02-29T00:00:00Z", "2026-11-23T24:00:00Z", "2026-11-23T02:60:00Z", "2026-11-23T02:00:61Z",
-	    "2026-11-23T02:00:00.Z", "2026-11-23T02:00:00Zx", "2026-11-23T02:00:00+0100",
-	    "2026-11-23T02:00:00+01:0", "2026-11-23T02:00:00*01:00", "2026-11-23T02:00:00+24:00",
-	    "+026-11-23T02:00:00Z", "2026-11-23T 2:00:00Z", "2026-11-23T02:00:00+"};
+	static const char *const bad[] = {"", "2026", "2026-11-23", "2026-11-23T02:00:00", "2026-11-23 02:00:00Z",
+	    "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-02-30T00:00:00Z", "2025-02-29T00:00:00Z",
+	    "2026-11-23T24:00:00Z", "2026-11-23T02:60:00Z", "2026-11-23T02:00:61Z", "2026-11-23T02:00:00.Z",
+	    "2026-11-23T02:00:00Zx", "2026-11-23T02:00:00+0100", "2026-11-23T02:00:00+01:0",
+	    "2026-11-23T02:00:00*01:00", "2026-11-23T02:00:00+24:00", "+026-11-23T02:00:00Z", "2026-11-23T 2:00:00Z",
+	    "2026-11-23T02:00:00+"};
 	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
 		int64_t microseconds = 4711;
 		assert_false(text_parse_rfc3339(bad[i], &microseconds));

@@ -150,8 +150,7 @@ fake_upload(struct job *job, struct error *error)
 	}
 	job->record.snapshot_begun = true;
 	enum step_result result = chance(error);
-	if (result == STEP_DONE ||
-	    (result == STEP_FAILED && error_class_of(error->code) == ERROR_CLASS_PARTIAL)) {
+	if (result == STEP_DONE || (result == STEP_FAILED && error_class_of(error->code) == ERROR_CLASS_PARTIAL)) {
 		replace_string(&job->record.snapshot_id, "0123abcd");
 		simulation->snapshots[index_of(job)]++;
 	}
@@ -182,15 +181,13 @@ fake_deadline(const struct job *job)
 	return USEC_PER_HOUR;
 }
 
-static const struct step checkpoint_steps[] = {
-    {"preflight", fake_preflight}, {"hook", fake_hook}, {NULL, NULL}};
+static const struct step checkpoint_steps[] = {{"preflight", fake_preflight}, {"hook", fake_hook}, {NULL, NULL}};
 static const struct step stopping_steps[] = {{"stop", fake_stop}, {"freeze", fake_freeze}, {NULL, NULL}};
 static const struct step snapshot_steps[] = {{"upload", fake_upload}, {NULL, NULL}};
 static const struct step starting_steps[] = {{"start", fake_start}, {NULL, NULL}};
 
 static void
-count_transition(
-    void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
+count_transition(void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
 {
 	(void)context;
 	(void)from;
@@ -243,7 +240,7 @@ submit_all(void)
 	for (size_t i = 0; i < SERVICES; i++) {
 		names[i][0] = (char)('a' + i);
 		names[i][1] = '\0';
-		char none[] = "";
+		static char none[] = "";
 		services[i] = (struct service){
 		    .name = names[i],
 		    .type = none,
@@ -263,8 +260,8 @@ submit_all(void)
 	struct error error = {0};
 	int64_t run;
 	bool added;
-	if (journal_submit(
-		simulation->journal, RUN_MANUAL, NULL, submissions, SERVICES, &run, &added, NULL, &error) < 0)
+	if (journal_submit(simulation->journal, RUN_MANUAL, NULL, submissions, SERVICES, &run, &added, NULL, &error) <
+	    0)
 		fail_msg("%s", error.message);
 	assert_int_equal(engine_load(simulation->engine, false, &error), 0);
 }
@@ -402,8 +399,7 @@ run_simulation(uint64_t seed, uint64_t events)
 		simulation->states[i] = (struct state){
 		    .state = (enum job_state)i,
 		    .steps = steps[i],
-		    .deadline =
-			i == JOB_CHECKPOINT || i == JOB_STOPPING || i == JOB_SNAPSHOT ? fake_deadline : NULL,
+		    .deadline = i == JOB_CHECKPOINT || i == JOB_STOPPING || i == JOB_SNAPSHOT ? fake_deadline : NULL,
 		    .loses_work = i == JOB_CHECKPOINT || i == JOB_STOPPING,
 		};
 	simulation->machine.states = simulation->states;

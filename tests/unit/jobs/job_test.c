@@ -23,20 +23,19 @@ words_are_those_of_the_design(void **state)
 }
 
 /* Every word of a list leads back to its value, and no other word does. */
-#define assert_round_trip(LIST, prefix, type, word_of, from_word)                                            \
-	do {                                                                                                 \
-		static const enum type values[] = {LIST(prefix)};                                            \
-		for (size_t i = 0; i < ARRAY_LENGTH(values); i++) {                                          \
-			enum type value = values[(i + 1) % ARRAY_LENGTH(values)];                            \
-			assert_true(from_word(word_of(values[i]), &value));                                  \
-			assert_int_equal(value, values[i]);                                                  \
-		}                                                                                            \
-		enum type untouched = values[ARRAY_LENGTH(values) - 1];                                      \
-		static const char *const strangers[] = {                                                     \
-		    "", "Pending", "pendin", "pendingg", "none", "\xff"};                                    \
-		for (size_t i = 0; i < ARRAY_LENGTH(strangers); i++)                                         \
-			assert_false(from_word(strangers[i], &untouched));                                   \
-		assert_int_equal(untouched, values[ARRAY_LENGTH(values) - 1]);                               \
+#define assert_round_trip(LIST, prefix, type, word_of, from_word)                                                    \
+	do {                                                                                                         \
+		static const enum type values[] = {LIST(prefix)};                                                    \
+		for (size_t i = 0; i < ARRAY_LENGTH(values); i++) {                                                  \
+			enum type value = values[(i + 1) % ARRAY_LENGTH(values)];                                    \
+			assert_true(from_word(word_of(values[i]), &value));                                          \
+			assert_int_equal(value, values[i]);                                                          \
+		}                                                                                                    \
+		enum type untouched = values[ARRAY_LENGTH(values) - 1];                                              \
+		static const char *const strangers[] = {"", "Pending", "pendin", "pendingg", "none", "\xff"};        \
+		for (size_t i = 0; i < ARRAY_LENGTH(strangers); i++)                                                 \
+			assert_false(from_word(strangers[i], &untouched));                                           \
+		assert_int_equal(untouched, values[ARRAY_LENGTH(values) - 1]);                                       \
 	} while (0)
 
 #define STATE_VALUE(name, word, text) JOB_##name,
@@ -51,12 +50,11 @@ words_lead_back_to_their_values(void **state)
 {
 	(void)state;
 	assert_round_trip(JOB_STATE_LIST, STATE_VALUE, job_state, job_state_word, job_state_from_word);
-	assert_round_trip(
-	    JOB_OUTCOME_LIST, OUTCOME_VALUE, job_outcome, job_outcome_word, job_outcome_from_word);
+	assert_round_trip(JOB_OUTCOME_LIST, OUTCOME_VALUE, job_outcome, job_outcome_word, job_outcome_from_word);
 	assert_round_trip(JOB_KIND_LIST, JOB_KIND_VALUE, job_kind, job_kind_word, job_kind_from_word);
 	assert_round_trip(RUN_KIND_LIST, RUN_KIND_VALUE, run_kind, run_kind_word, run_kind_from_word);
-	assert_round_trip(OBLIGATION_KIND_LIST, OBLIGATION_VALUE, obligation_kind, obligation_kind_word,
-	    obligation_kind_from_word);
+	assert_round_trip(
+	    OBLIGATION_KIND_LIST, OBLIGATION_VALUE, obligation_kind, obligation_kind_word, obligation_kind_from_word);
 	assert_round_trip(OBLIGATION_RESULT_LIST, RESULT_VALUE, obligation_result, obligation_result_word,
 	    obligation_result_from_word);
 }
@@ -66,8 +64,7 @@ only_pruned_and_failed_are_ends(void **state)
 {
 	(void)state;
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
-		assert_int_equal(
-		    job_state_is_terminal((enum job_state)i), i == JOB_PRUNED || i == JOB_FAILED);
+		assert_int_equal(job_state_is_terminal((enum job_state)i), i == JOB_PRUNED || i == JOB_FAILED);
 }
 
 static void

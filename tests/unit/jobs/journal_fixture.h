@@ -85,10 +85,10 @@ fixture_tear_down(void **state)
 #define fixture_test(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)
 
 /* Fails the test with the error's words. */
-#define assert_success(call, error)                                                                          \
-	do {                                                                                                 \
-		if ((call) < 0)                                                                              \
-			fail_msg("%s: %s: %s", #call, error_code_word((error)->code), (error)->message);     \
+#define assert_success(call, error)                                                                                  \
+	do {                                                                                                         \
+		if ((call) < 0)                                                                                      \
+			fail_msg("%s: %s: %s", #call, error_code_word((error)->code), (error)->message);             \
 	} while (0)
 
 static inline void
@@ -96,8 +96,8 @@ assert_fails_with(int result, const struct error *error, enum error_code code)
 {
 	assert_int_equal(result, -1);
 	if (error->code != code)
-		fail_msg("got %s (%s) instead of %s", error_code_word(error->code), error->message,
-		    error_code_word(code));
+		fail_msg(
+		    "got %s (%s) instead of %s", error_code_word(error->code), error->message, error_code_word(code));
 	assert_non_null(error->message);
 	assert_non_null(error->hint);
 }
@@ -275,12 +275,12 @@ end_job(struct journal *journal, int64_t id, enum job_state state, enum job_outc
 
 /* ---- children: their checks end them with a code, because cmocka's asserts belong to the parent ---- */
 
-#define child_requires(condition)                                                                            \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			fprintf(stderr, "%s:%d: child: %s does not hold\n", __FILE__, __LINE__, #condition); \
-			_exit(99);                                                                           \
-		}                                                                                            \
+#define child_requires(condition)                                                                                    \
+	do {                                                                                                         \
+		if (!(condition)) {                                                                                  \
+			fprintf(stderr, "%s:%d: child: %s does not hold\n", __FILE__, __LINE__, #condition);         \
+			_exit(99);                                                                                   \
+		}                                                                                                    \
 	} while (0)
 
 typedef void child_body_fn(struct fixture *fixture, int argument);

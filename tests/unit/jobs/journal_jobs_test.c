@@ -397,6 +397,9 @@ a_transition_is_a_row(void **state)
 	struct journal *journal = fixture_open(fixture);
 	struct error error = {.code = ERROR_NONE};
 	submit(journal, RUN_NIGHTLY, "1", two_names, 2);
+	int64_t none = -1;
+	assert_success(journal_last_transition(journal, &none, &error), &error);
+	assert_int_equal(none, 0);
 	cleanup_job struct job_record mail = load_job(journal, 1);
 	cleanup_job struct job_record web = load_job(journal, 2);
 	mail.state = JOB_DELAYING;
@@ -414,6 +417,9 @@ a_transition_is_a_row(void **state)
 	assert_transitions(
 	    journal, 0, 1, "2/2 3 pending>delaying taken so it is;1/1 3 delaying>delaying recovered -;");
 	assert_transitions(journal, 1, 3, "");
+	int64_t last = -1;
+	assert_success(journal_last_transition(journal, &last, &error), &error);
+	assert_int_equal(last, 3);
 }
 
 static void

@@ -126,8 +126,7 @@ nothing_is_owed_if_the_file_cannot_be_written(void **state)
 	assert_int_equal(mkdir(path, 0700), 0);
 	cleanup_job struct job_record job = load_job(journal, id);
 	struct obligation owed = owed_unit("web.service", UNIT_ROLE_MAIN);
-	assert_int_equal(journal_owe(journal, &job, &owed, 1, &error), -1);
-	assert_true(error_is_set(&error));
+	assert_fails_with(journal_owe(journal, &job, &owed, 1, &error), &error, ERROR_JOURNAL);
 	assert_int_equal(owed.id, 0);
 	assert_peek(fixture, "SELECT count(*) FROM obligation", "0");
 	assert_int_equal(rmdir(path), 0);

@@ -127,9 +127,8 @@ static void
 retries_wait_longer_each_time_and_not_for_ever(void **state)
 {
 	(void)state;
-	struct job_record job = {.attempt = 1,
-	    .spec = {.retry_delay = 5 * USEC_PER_MIN},
-	    .error = {.code = ERROR_REPOSITORY_UNREACHABLE}};
+	struct job_record job = {
+	    .attempt = 1, .spec = {.retry_delay = 5 * USEC_PER_MIN}, .error = {.code = ERROR_REPOSITORY_UNREACHABLE}};
 	for (int64_t base = 5 * USEC_PER_MIN; job.attempt < 20; job.attempt++, base *= 2) {
 		int64_t least = base < USEC_PER_HOUR && job.attempt < 10 ? base : USEC_PER_HOUR;
 		int64_t delay = backoff_delay(&job);

@@ -45,9 +45,6 @@ rows_of_tables(void)
 	return rows;
 }
 
-/* The table about stopping begins with words of the same form. */
-#define NO_KEY "| `stopForBackup` | `stopUnits` | SQLite | What happens |"
-
 static char *
 read_document(void)
 {
@@ -66,7 +63,7 @@ rows_of_document(void)
 	cleanup_free char *content = read_document();
 	char *rest = content;
 	for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n"))
-		if (text_starts_with(line, "| `") && strcmp(line, NO_KEY) != 0)
+		if (text_starts_with(line, "| `"))
 			strings_add(&rows, line);
 	return rows;
 }

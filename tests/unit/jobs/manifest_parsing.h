@@ -61,8 +61,7 @@ expect_problem(const struct parsed *parsed, const char *place, const char *words
 	if (problem != NULL)
 		return problem;
 	for (size_t i = 0; i < parsed->problems.count; i++)
-		print_error(
-		    "found: %s: %s\n", parsed->problems.items[i].place, parsed->problems.items[i].message);
+		print_error("found: %s: %s\n", parsed->problems.items[i].place, parsed->problems.items[i].message);
 	fail_msg("no problem at '%s' with the words '%s'", place, words);
 	return NULL;
 }

@@ -38,8 +38,8 @@ static void
 times_have_two_digits_each(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "2:00", "02:0", "02:000", "24:00", "02:60", "-1:00", "02-00",
-	    "02.00", " 2:00", "0x:00", "02:00 ", "02:00:00", "ab:cd", "+2:00", "02: 0"};
+	static const char *const bad[] = {"", "2:00", "02:0", "02:000", "24:00", "02:60", "-1:00", "02-00", "02.00",
+	    " 2:00", "0x:00", "02:00 ", "02:00:00", "ab:cd", "+2:00", "02: 0"};
 	int64_t time = -7;
 	assert_true(manifest_parse_time("00:00", &time));
 	assert_int_equal(time, 0);

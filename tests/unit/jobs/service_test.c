@@ -188,7 +188,24 @@ assert_round_trip(const struct service *service)
 	assert_int_equal(service_unpack(packer.buffer.data, packer.buffer.size, &unpacked, &error), 0);
 	assert_same(&unpacked, service);
 	assert_int_equal(unpacked.refused_code, ERROR_NONE);
-	assert_null(unpacked.refused);
+	service_clear(&unpacked);
+	packer_release(&packer);
+}
+
+static void
+a_refusal_is_frozen_with_the_rest(void **state)
+{
+	(void)state;
+	struct service refused = bare;
+	refused.refused = "not yet";
+	refused.refused_hint = "wait";
+	struct packer packer;
+	struct service unpacked;
+	packer_init(&packer);
+	service_pack(&refused, &packer);
+	assert_int_equal(service_unpack(packer.buffer.data, packer.buffer.size, &unpacked, NULL), 0);
+	assert_string_equal(unpacked.refused, "not yet");
+	assert_string_equal(unpacked.refused_hint, "wait");
 	service_clear(&unpacked);
 	packer_release(&packer);
 }
@@ -214,7 +231,9 @@ unpack_exact(const char *bytes, size_t length)
 		/* Whatever was read can be used. */
 		cleanup_strings char **sources = service_sources(&service);
 		cleanup_strings char **tags = service_tags(&service);
-		assert_non_null(tags);
+		size_t declared = strings_count(service.databases) + strings_count(service.files);
+		assert_true(strings_count(sources) <= declared);
+		assert_int_equal(strings_count(tags), 2 + strings_count(service.tags));
 		service_clear(&service);
 		return 0;
 	}
@@ -310,6 +329,7 @@ main(void)
 	    cmocka_unit_test(sources_are_sorted_and_not_below_each_other),
 	    cmocka_unit_test(tags_begin_with_name_and_type),
 	    cmocka_unit_test(packing_loses_nothing),
+	    cmocka_unit_test(a_refusal_is_frozen_with_the_rest),
 	    cmocka_unit_test(every_truncation_is_noticed),
 	    cmocka_unit_test(flipped_bytes_do_no_harm),
 	    cmocka_unit_test(damage_is_named),

@@ -187,13 +187,13 @@ only_what_is_good_is_pruned_and_only_what_may_be_repeated_waits(void **state)
 					enum error_class class = error_class_of(valuation.verdict);
 					if (row->next == JOB_PRUNED) {
 						assert_true(valuation.snapshot);
-						assert_true(class == ERROR_CLASS_NONE ||
-							    class == ERROR_CLASS_PARTIAL);
+						assert_true(
+						    class == ERROR_CLASS_NONE || class == ERROR_CLASS_PARTIAL);
 					}
 					if (row->next == JOB_DELAYING)
-						assert_true((class == ERROR_CLASS_TRANSIENT &&
-								valuation.attempts_left) ||
-							    class == ERROR_CLASS_BUSY);
+						assert_true(
+						    (class == ERROR_CLASS_TRANSIENT && valuation.attempts_left) ||
+						    class == ERROR_CLASS_BUSY);
 				}
 }
 
@@ -300,8 +300,8 @@ table_as_markdown(void)
 		    rows[i].stay ? "(stays)" : job_state_word(rows[i].next));
 	text_add(&text, "\n| event | what happened |\n|---|---|\n");
 	for (int e = 0; e < JOB_EVENT_COUNT; e++)
-		text_printf(&text, "| %s | %s |\n", job_event_word((enum job_event)e),
-		    job_event_text((enum job_event)e));
+		text_printf(
+		    &text, "| %s | %s |\n", job_event_word((enum job_event)e), job_event_text((enum job_event)e));
 	return text_take(&text);
 }
 
