@@ -125,8 +125,12 @@ struct restic_call *restic_snapshots_start(struct event_base *base, const struct
 /* ---- locks ---- */
 
 /* Removes what our own dead process left behind: reads the locks of the repository and runs a plain `unlock` only if
- * one names `host` (this machine's own host name) and one of `pids`, and no process of that pid exists now; never
- * --remove-all. Calls back with the number of locks of ours that were found. */
+ * one names this machine's own host name and one of `pids`; never --remove-all. Calls back with the number of locks
+ * of ours that were found.
+ *
+ * `unlock` sends SIGHUP to the pid of every lock of this host that is younger than 30 minutes. Where one of these
+ * pids belongs to another program by now, to a user we may not signal, or where a lock cannot be understood, nothing
+ * is removed: ERROR_REPOSITORY_LOCKED with the reason. */
 typedef void restic_unlock_fn(void *context, size_t found, const struct error *error);
 struct restic_call *restic_unlock_own_start(struct event_base *base, const struct restic_settings *settings,
     const pid_t *pids, size_t count, restic_unlock_fn *done, void *context, struct error *error);

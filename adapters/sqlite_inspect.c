@@ -233,7 +233,7 @@ look_once(const char *path, struct sqlite_look *look, uint64_t *ret_lacking, str
 		    "the database %s is empty, but its WAL is not: somebody has emptied it", path);
 	if (status.st_size == 0 || look->hot_journal)
 		return 0;
-	uint32_t page_size;
+	uint32_t page_size = 0;
 	if (check_header(path, &header, &page_size, error) != 0)
 		return -1;
 	uint64_t promised = promised_bytes(&header, page_size);

@@ -267,10 +267,8 @@ systemd_call_abandon(struct systemd_call *call)
 void
 systemd_call_disconnected(struct systemd_call *call)
 {
-	for (size_t i = 0; i < call->count; i++) {
+	for (size_t i = 0; i < call->count; i++)
 		call->units[i]->request = sd_bus_slot_unref(call->units[i]->request);
-		call->units[i]->stale = true;
-	}
 }
 
 void

@@ -161,7 +161,7 @@ void systemd_call_free(struct systemd_call *call);
 void systemd_call_poke(struct systemd_call *call);
 
 /* The four things that happen to all calls at once, noted here and acted upon in their next turns. */
-void systemd_call_disconnected(struct systemd_call *call); /* requests in flight are forgotten */
+void systemd_call_disconnected(struct systemd_call *call); /* requests in flight are forgotten; a look follows */
 void systemd_call_look_again(struct systemd_call *call);
 void systemd_call_unit_changed(struct systemd_call *call, const char *name, const struct unit_reading *partial);
 void systemd_call_job_removed(struct systemd_call *call, const char *name, const char *result);

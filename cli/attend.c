@@ -57,6 +57,13 @@ attend_graver(enum exit_code a, enum exit_code b)
 /* ---- as the runner ---- */
 
 static void
+tell_notice(void *context, const char *words)
+{
+	struct attending *attending = context;
+	progress_say(attending->progress, "%s", words);
+}
+
+static void
 tell_recovery(void *context, const struct recovery_report *report)
 {
 	struct attending *attending = context;
@@ -83,6 +90,7 @@ run_as_runner(struct attending *attending, enum runner_end *ret_end, struct erro
 	    .machine = &machine,
 	    .parallel = attending->wish->parallel,
 	    .observer = &observer,
+	    .notice = tell_notice,
 	    .recovered = tell_recovery,
 	    .context = attending,
 	    .job_ids = attending->wish->job_ids,

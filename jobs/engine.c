@@ -363,7 +363,6 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 	case JOB_STARTING:
 		break;
 	case JOB_DELAYING:
-		job->taken_over = false; /* the next attempt is all ours */
 		if (record->state == JOB_PENDING || record->state == JOB_DELAYING)
 			break;
 		record->due_at = now + backoff_delay(record);
@@ -714,7 +713,7 @@ collect_id(void *context, const struct job_record *record)
 }
 
 static int
-load_job(struct engine *engine, int64_t id, bool recovering, struct error *error)
+load_job(struct engine *engine, int64_t id, struct error *error)
 {
 	cleanup_job struct job_record record = {0};
 	int found = journal_job(engine->settings.journal, id, &record, error);
@@ -734,7 +733,6 @@ load_job(struct engine *engine, int64_t id, bool recovering, struct error *error
 		job_post(job, EVENT_TAKE, NULL);
 		return 0;
 	}
-	assert(recovering);
 	cleanup_error struct error interrupted = {0};
 	if (engine->settings.machine->states[job->record.state].loses_work)
 		error_set(&interrupted, ERROR_INTERRUPTED, "the program died in state %s",
@@ -756,15 +754,17 @@ refresh_due_time(struct job *job, struct error *error)
 }
 
 int
-engine_load(struct engine *engine, bool recovering, struct error *error)
+engine_load(struct engine *engine, struct error *error)
 {
+	if (error_is_set(&engine->journal_error))
+		return 0; /* what it says now would be taken for work */
 	struct id_list ids = {0};
 	struct job_filter filter = {.unfinished = true};
 	int result = journal_jobs(engine->settings.journal, &filter, collect_id, &ids, error);
 	for (size_t i = 0; result == 0 && i < ids.count; i++) {
 		struct job *job = engine_find(engine, ids.items[i]);
 		if (job == NULL)
-			result = load_job(engine, ids.items[i], recovering, error);
+			result = load_job(engine, ids.items[i], error);
 		else if (job->record.state == JOB_DELAYING)
 			result = refresh_due_time(job, error);
 	}

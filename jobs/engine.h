@@ -152,9 +152,9 @@ void engine_observe(struct engine *engine, const struct engine_observer *observe
 /* Called whenever the engine has worked off all its events: the runner looks what to wait for next. */
 void engine_on_idle(struct engine *engine, void (*idle)(void *context), void *context);
 
-/* Loads every unfinished job of the journal that the engine does not have yet. With `recovering`, jobs past
- * `delaying` are taken over with the event RECOVER, and what was given up earlier is owed again. */
-int engine_load(struct engine *engine, bool recovering, struct error *error);
+/* Loads every unfinished job of the journal that the engine does not have yet, and the due times of those that wait.
+ * Jobs past `pending` were left by a dead runner and are taken over with the event RECOVER. */
+int engine_load(struct engine *engine, struct error *error);
 
 /* Gives the jobs that are due their places, fires deadlines and parked steps. Called by the runner's timers.
  */

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 
 struct runner {
 	const struct runner_settings *settings;
@@ -108,9 +107,30 @@ on_submission(evutil_socket_t descriptor, short what, void *context)
 	while (read(descriptor, ignored, sizeof(ignored)) > 0)
 		continue;
 	cleanup_error struct error error = {0};
-	if (engine_load(runner->engine, false, &error) < 0)
+	if (engine_load(runner->engine, &error) < 0)
 		engine_lose_journal(runner->engine, &error);
 	tick(runner);
+}
+
+static void
+tell(const struct runner *runner, const char *words)
+{
+	if (runner->settings->notice != NULL)
+		runner->settings->notice(runner->settings->context, words);
+}
+
+static void
+cancel(struct runner *runner)
+{
+	const struct runner_settings *settings = runner->settings;
+	static const char why[] = "cancelled by the user";
+	tell(runner, "cancelled; what was stopped is being started again");
+	runner->end = RUNNER_CANCELLED;
+	if (settings->all)
+		engine_cancel(runner->engine, 0, why);
+	for (size_t i = 0; !settings->all && i < settings->job_count; i++)
+		if (engine_find(runner->engine, settings->job_ids[i]) != NULL)
+			engine_cancel(runner->engine, settings->job_ids[i], why);
 }
 
 static void
@@ -119,23 +139,16 @@ on_signal(evutil_socket_t number, short what, void *context)
 	(void)what;
 	struct runner *runner = context;
 	if (runner->end != RUNNER_DONE) {
-		log_notice("already ending; services are being brought back");
-		return;
+		tell(runner, "already ending; what was stopped is being started again");
+	} else if (number == SIGINT) {
+		cancel(runner);
+	} else {
+		tell(runner,
+		    "asked to end; what was stopped is being started again, unfinished jobs stay in the journal");
+		runner->end = RUNNER_INTERRUPTED;
+		engine_interrupt(runner->engine, "the program was asked to end");
+		on_idle(runner);
 	}
-	if (number == SIGINT) {
-		log_notice("cancelled; services are being brought back");
-		runner->end = RUNNER_CANCELLED;
-		for (size_t i = 0; i < runner->settings->job_count; i++)
-			if (engine_find(runner->engine, runner->settings->job_ids[i]) != NULL)
-				engine_cancel(runner->engine, runner->settings->job_ids[i], "cancelled by the user");
-		if (runner->settings->all)
-			engine_cancel(runner->engine, 0, "cancelled by the user");
-		return;
-	}
-	log_notice("ending on %s; services are being brought back, jobs stay in the journal", strsignal((int)number));
-	runner->end = RUNNER_INTERRUPTED;
-	engine_interrupt(runner->engine, "the program was asked to end");
-	on_idle(runner);
 }
 
 static void
@@ -225,7 +238,7 @@ take_over(struct runner *runner, struct error *error)
 	if (journal_obligations(settings->journal, 0, true, &owed, error) < 0)
 		return -1;
 	report.obligations = owed.count;
-	if (engine_load(runner->engine, true, error) < 0)
+	if (engine_load(runner->engine, error) < 0)
 		return -1;
 	report.jobs = engine_unfinished(runner->engine);
 	if (settings->recovered != NULL)

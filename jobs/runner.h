@@ -25,7 +25,8 @@ struct runner_settings {
 	const struct clock *clock;
 	const struct machine *machine;
 	int64_t parallel;
-	const struct engine_observer *observer; /* may be NULL */
+	const struct engine_observer *observer;           /* may be NULL */
+	void (*notice)(void *context, const char *words); /* what a signal leads to, for people; may be NULL */
 	void (*recovered)(
 	    void *context, const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
 	void *context;

@@ -53,7 +53,7 @@ void lab_start_clear(struct lab_start *start);
 #define cleanup_start __attribute__((cleanup(lab_start_clear)))
 
 /* How long lab_start lets units settle. */
-#define LAB_SETTLE (500 * USEC_PER_MSEC)
+#define LAB_SETTLE (300 * USEC_PER_MSEC)
 
 #define assert_stopped(stop)                                                                                         \
 	do {                                                                                                         \

@@ -30,6 +30,7 @@
 	X(left_processes_are_unclean)                                                                                \
 	X(a_stop_timeout_may_be_extended)                                                                            \
 	X(an_upheld_unit_does_not_stop)                                                                              \
+	X(a_unit_stops_after_what_upholds_it)                                                                        \
 	X(a_frozen_unit_does_not_stop)                                                                               \
 	X(a_unit_that_refuses_does_not_stop)                                                                         \
 	X(a_unit_started_before_the_stop_is_left_alone)                                                              \

@@ -148,10 +148,17 @@ inspect_takes_a_stopping_unit_for_inactive(void **state)
 	struct lab *lab = *state;
 	cleanup_units struct unit_list list = {0};
 
-	lab_start_unit("t-slow.service", SLEEPER "ExecStop=/bin/sleep 2\n");
-	lab_shell("systemctl stop --no-block t-slow.service");
+	lab_unit("t-base.service", SLEEPER);
+	lab_unit("t-slow.service",
+	    "[Unit]\nRequires=t-base.service\nAfter=t-base.service\n" SLEEPER "ExecStop=/bin/sleep 2\n");
+	lab_reload();
+	lab_shell("systemctl start t-slow.service && systemctl stop --no-block t-base.service");
 	lab_wait_property("t-slow.service", "ActiveState", "deactivating");
-	assert_false(lab_inspect_one(lab, "t-slow.service", &list)->active);
+	/* It waits for the other and is active meanwhile. */
+	assert_active("t-base.service");
+	list = lab_inspect(lab, "t-base.service", NULL);
+	assert_listed(&list, "t-base.service", UNIT_ROLE_MAIN, false);
+	assert_listed(&list, "t-slow.service", UNIT_ROLE_DEPENDANT, false);
 }
 
 void

@@ -79,7 +79,7 @@ triggered_services_stay_down_and_come_back(void **state)
 	cleanup_start struct lab_start start = {0};
 
 	lab_unit("t-sock.service", SLEEPER);
-	lab_unit("t-sock.socket", "[Socket]\nListenStream=/run/t-sock.sock\n");
+	lab_unit("t-sock.socket", "[Socket]\nListenStream=/run/t-sock.sock\nExecStopPre=/bin/sleep 1\n");
 	lab_unit("t-tick.service", SLEEPER);
 	lab_unit("t-tick.timer", "[Timer]\nOnCalendar=*:*:*\nAccuracySec=1ms\n");
 	lab_unit("t-path.service", SLEEPER);
@@ -91,7 +91,14 @@ triggered_services_stay_down_and_come_back(void **state)
 
 	list = lab_inspect(lab, "t-sock.service", "t-tick.service", "t-path.service", NULL);
 	assert_int_equal(list.count, 6);
-	lab_stop(lab, &list, &stop);
+	lab_stop_begin(lab, &list, &stop);
+	/* As long as one of them could wake a service, all services run. */
+	lab_wait_property("t-sock.socket", "SubState", "stop-pre");
+	lab_run_for(lab, 200 * USEC_PER_MSEC);
+	assert_true(lab_property_is("t-path.path", "ActiveState", "inactive"));
+	assert_active("t-sock.service");
+	assert_active("t-path.service");
+	lab_stop_end(lab, &stop);
 	assert_stopped(&stop);
 	assert_null(stop.result.unclean);
 	assert_int_equal(stop.result.extra.count, 0);
@@ -324,11 +331,33 @@ an_upheld_unit_does_not_stop(void **state)
 		assert_int_equal(stop.result.error.code, ERROR_UNIT_STOP_FAILED);
 	}
 
-	/* Together with what upholds it, it stops and comes back. */
 	lab_wait_property("t-upheld.service", "ActiveState", "active");
-	unit_list_clear(&list);
+}
+
+void
+a_unit_stops_after_what_upholds_it(void **state)
+{
+	struct lab *lab = *state;
+	cleanup_units struct unit_list list = {0};
+	cleanup_stop struct lab_stop stop = {0};
+	cleanup_start struct lab_start start = {0};
+
+	lab_unit("t-upheld.service", SLEEPER);
+	lab_unit("t-upholder.service", "[Unit]\nUpholds=t-upheld.service\n" SLEEPER "ExecStop=/bin/sleep 1\n");
+	lab_reload();
+	lab_shell("systemctl start t-upheld.service t-upholder.service");
 	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service", NULL);
-	assert_round_trip(lab, &list);
+	lab_stop_begin(lab, &list, &stop);
+	lab_wait_property("t-upholder.service", "ActiveState", "deactivating");
+	lab_run_for(lab, 200 * USEC_PER_MSEC);
+	assert_active("t-upheld.service");
+	lab_stop_end(lab, &stop);
+	assert_stopped(&stop);
+	assert_not_active("t-upheld.service");
+	lab_start(lab, &list, &start);
+	assert_started(&start);
+	assert_active("t-upheld.service");
+	assert_active("t-upholder.service");
 }
 
 void

@@ -114,7 +114,7 @@ calls_begun_during_a_reexec_end_well(void **state)
 	lab_reload();
 	lab_shell("systemctl start t-base.service t-part.service");
 	/* Each round meets another moment of it: before, during and after the request. */
-	for (int64_t delay = 0; delay < 200; delay += 20) {
+	for (int64_t delay = 0; delay < 200; delay += 40) {
 		cleanup_units struct unit_list list = lab_inspect(lab, "t-base.service", NULL);
 		cleanup_stop struct lab_stop stop = {0};
 		cleanup_start struct lab_start start = {0};

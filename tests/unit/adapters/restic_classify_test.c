@@ -229,6 +229,15 @@ test_stopped_by_us(void **state)
 	restic_classify(1, 0, true, "Fatal: unable to open config file: connection refused\n", &error);
 	assert_int_equal(error.code, ERROR_CANCELLED);
 	assert_non_null(strstr(error.message, "connection refused"));
+	/* 0.18 was waiting for a dead server, and ends with words about our signal. */
+	restic_classify(1, 0, true,
+	    "Stat(<config/>) returned error, retrying after 1.2s: dial tcp: connection refused\n"
+	    "\033[2Ksignal interrupt received, cleaning up\n"
+	    "{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: unable to open config file: context "
+	    "canceled\"}\n",
+	    &error);
+	assert_int_equal(error.code, ERROR_CANCELLED);
+	assert_non_null(strstr(error.message, "connection refused"));
 	/* It was faster than our signal: there is a snapshot. */
 	restic_classify(3, 0, true, "Warning: at least one source file could not be read\n", &error);
 	assert_int_equal(error.code, ERROR_SOURCE_PARTLY_UNREADABLE);

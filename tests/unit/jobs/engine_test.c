@@ -206,7 +206,7 @@ count_transition(void *context, const struct job *job, enum job_state from, enum
 }
 
 static void
-begin_runner(bool recovering)
+begin_runner(void)
 {
 	struct error error = {0};
 	if (journal_open(simulation->directory, &simulation->clock.clock, &simulation->journal, &error) < 0)
@@ -221,7 +221,7 @@ begin_runner(bool recovering)
 	simulation->engine = engine_new(&settings);
 	struct engine_observer observer = {.transition = count_transition};
 	engine_observe(simulation->engine, &observer);
-	assert_int_equal(engine_load(simulation->engine, recovering, &error), 0);
+	assert_int_equal(engine_load(simulation->engine, &error), 0);
 }
 
 static void
@@ -263,7 +263,7 @@ submit_all(void)
 	if (journal_submit(simulation->journal, RUN_MANUAL, NULL, submissions, SERVICES, &run, &added, NULL, &error) <
 	    0)
 		fail_msg("%s", error.message);
-	assert_int_equal(engine_load(simulation->engine, false, &error), 0);
+	assert_int_equal(engine_load(simulation->engine, &error), 0);
 }
 
 /* I1: a unit that is down because of us is owed in the journal, whatever dies next. */
@@ -362,7 +362,7 @@ something_happens(void)
 		break;
 	case 7:
 		kill_runner();
-		begin_runner(true);
+		begin_runner();
 		break;
 	default: {
 		int64_t span = (int64_t)draw((uint64_t)USEC_PER_HOUR * 2);
@@ -405,7 +405,7 @@ run_simulation(uint64_t seed, uint64_t events)
 	simulation->machine.states = simulation->states;
 	simulation->machine.rows = machine_rows(&simulation->machine.row_count);
 
-	begin_runner(true);
+	begin_runner();
 	while (simulation->events < events) {
 		something_happens();
 		work_off();
@@ -414,7 +414,7 @@ run_simulation(uint64_t seed, uint64_t events)
 	/* When nothing goes wrong any more, every job ends. */
 	simulation->calm = true;
 	kill_runner();
-	begin_runner(true);
+	begin_runner();
 	for (int i = 0; i < 1000 && engine_unfinished(simulation->engine) > 0; i++) {
 		work_off();
 		simulation->clock.monotonic += USEC_PER_HOUR;

@@ -16,7 +16,7 @@ submit(struct journal *journal, enum run_kind kind, const char *night, const cha
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	struct service services[3];
-	struct submission submissions[3];
+	struct submission submissions[3] = {{.service = NULL}};
 	for (size_t i = 0; i < count; i++) {
 		services[i] = make_service(names[i]);
 		submissions[i] = (struct submission){.service = &services[i], .due_at = NOW + (int64_t)i};
