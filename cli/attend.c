@@ -18,7 +18,7 @@
 
 /* How often a follower looks at the journal. */
 #define FOLLOW_INTERVAL_NS    (250 * 1000 * 1000L)
-#define FOLLOW_TURNS_PER_PING 40
+#define FOLLOW_TURNS_PER_PING 4
 
 struct attending {
 	const struct attendance *wish;

@@ -712,6 +712,22 @@ collect_id(void *context, const struct job_record *record)
 	ids->items[ids->count++] = record->id;
 }
 
+/* The dead runner had crossed off the last thing it owed, and died before it wrote how long that took. */
+static int
+end_former_absence(struct job *job, struct error *error)
+{
+	if (job->record.away_since == 0 || job_owes(job))
+		return 0;
+	cleanup_obligations struct obligation_list settled = {0};
+	if (journal_obligations(job->engine->settings.journal, job->record.id, false, &settled, error) < 0)
+		return -1;
+	for (size_t i = 0; i < settled.count; i++)
+		if (settled.items[i].settled_at > job->back_at)
+			job->back_at = settled.items[i].settled_at;
+	end_absence(job);
+	return 0;
+}
+
 static int
 load_job(struct engine *engine, int64_t id, struct error *error)
 {
@@ -729,6 +745,8 @@ load_job(struct engine *engine, int64_t id, struct error *error)
 	job->owed = owed;
 	owed = (struct obligation_list){0};
 	TAILQ_INSERT_TAIL(&engine->jobs, job, entry);
+	if (end_former_absence(job, error) < 0)
+		return -1;
 	if (job->record.state == JOB_PENDING) {
 		job_post(job, EVENT_TAKE, NULL);
 		return 0;

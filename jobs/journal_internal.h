@@ -181,6 +181,10 @@ int journal_quarantine(
  * none. */
 int journal_write_owed(struct journal *journal, struct error *error);
 
+/* The same after a change that has been made: a file that cannot follow names too much, never too little, so
+ * that is only logged. */
+void journal_follow_owed(struct journal *journal);
+
 /* Refuses to go on without the journal that a leftover `owed` belongs to. */
 int journal_check_orphan(const struct journal *journal, struct error *error);
 

@@ -2,7 +2,6 @@
 #include "jobs/journal_internal.h"
 
 #include "core/alloc.h"
-#include "core/log.h"
 
 #include <string.h>
 
@@ -38,15 +37,6 @@ write_obligations(struct journal *journal, const struct job_record *job, const s
 	return journal_write_owed(journal, error);
 }
 
-/* After a change that has been made: a file that could not follow names too much, never too little. */
-static void
-follow_with_owed(struct journal *journal)
-{
-	cleanup_error struct error error = {.code = ERROR_NONE};
-	if (journal_write_owed(journal, &error) < 0)
-		log_warning("%s", error.message);
-}
-
 int
 journal_owe(struct journal *journal, const struct job_record *job, struct obligation *obligations, size_t count,
     struct error *error)
@@ -56,7 +46,7 @@ journal_owe(struct journal *journal, const struct job_record *job, struct obliga
 	if (journal_begin(journal, error) < 0)
 		return -1;
 	if (journal_end(journal, write_obligations(journal, job, obligations, count, now, ids, error), error) < 0) {
-		follow_with_owed(journal);
+		journal_follow_owed(journal);
 		return -1;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -93,7 +83,7 @@ journal_settle(struct journal *journal, int64_t obligation_id, enum obligation_r
 		return -1;
 	if (journal_end(journal, write_result(journal, obligation_id, result, message, error), error) < 0)
 		return -1;
-	follow_with_owed(journal);
+	journal_follow_owed(journal);
 	return 0;
 }
 

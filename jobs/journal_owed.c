@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -69,6 +70,14 @@ journal_write_owed(struct journal *journal, struct error *error)
 	if (unlink(path) < 0 && errno != ENOENT)
 		return error_set(error, ERROR_JOURNAL, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
+}
+
+void
+journal_follow_owed(struct journal *journal)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	if (journal_write_owed(journal, &error) < 0)
+		log_warning("%s", error.message);
 }
 
 int

@@ -106,6 +106,9 @@ journal_lock_runner(struct journal *journal, bool *ret_held, pid_t *ret_holder, 
 	int result = journal->read_only ? look_at_lock(journal, &held, error) : take_lock(journal, &held, error);
 	if (result < 0)
 		return -1;
+	/* A runner that died after it had crossed something off has left a file that still names it. */
+	if (held && !journal->read_only)
+		journal_follow_owed(journal);
 	if (ret_holder != NULL)
 		*ret_holder = held ? (journal->read_only ? 0 : getpid()) : read_holder(journal->lock_descriptor);
 	*ret_held = held;

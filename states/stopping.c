@@ -11,6 +11,7 @@ begin_absence(struct job *job, struct error *error)
 	(void)error;
 	struct work *work = work_of(job);
 	unit_list_clear(&work->units);
+	work->stop_begun = false;
 	work->folded = 0;
 	return STEP_DONE;
 }
@@ -66,6 +67,19 @@ owe_units(struct job *job, const struct unit_list *units, struct error *error)
 	return job_owe(job, owed, count, error);
 }
 
+/* These are down already, so they are owed even where the journal cannot be written any more. */
+static void
+owe_extra_units(struct job *job, const struct unit_list *extra)
+{
+	cleanup_free struct obligation *owed = NULL;
+	cleanup_error struct error error = {0};
+	size_t count;
+	if (collect_owed(job, extra, &owed, &count, &error) == 0)
+		job_owe_late(job, owed, count);
+	else
+		engine_lose_journal(job->engine, &error);
+}
+
 static void
 units_seen(void *context, const struct unit_list *units, const struct error *error)
 {
@@ -115,11 +129,11 @@ units_stopped(void *context, const struct unit_stop_result *result)
 	struct job *job = context;
 	struct work *work = work_of(job);
 	work->systemd = NULL;
+	work->stop_begun = false;
 	cleanup_error struct error failure = {0};
 	/* systemd took more down than its dependencies told: that has to be on record before anything else is
 	 * done. */
-	if (result->extra.count > 0)
-		owe_units(job, &result->extra, &failure);
+	owe_extra_units(job, &result->extra);
 	for (size_t i = 0; i < result->extra.count; i++)
 		unit_list_add(&work->units, &result->extra.items[i]);
 	if (error_is_set(&result->error))
@@ -144,6 +158,7 @@ stop_units(struct job *job, struct error *error)
 		return STEP_DONE;
 	job_note_units(job, "stopping", &work->units);
 	work->systemd = systemd_stop(world_of(job)->systemd, &work->units, units_stopped, job);
+	work->stop_begun = true;
 	return STEP_WAITING;
 }
 
@@ -183,6 +198,17 @@ fold_databases(struct job *job, struct error *error)
 	return work->fold != NULL ? STEP_WAITING : STEP_FAILED;
 }
 
+static void
+leave(struct job *job)
+{
+	struct work *work = work_of(job);
+	/* A stop that is given up half-way has taken down by then what nobody had recorded. */
+	if (work->stop_begun)
+		owe_extra_units(job, systemd_stop_extra(work->systemd));
+	work->stop_begun = false;
+	work_abandon_calls(job);
+}
+
 static int64_t
 deadline(const struct job *job)
 {
@@ -200,7 +226,7 @@ static const struct step steps[] = {
 const struct state state_stopping = {
     .state = JOB_STOPPING,
     .steps = steps,
-    .leave = work_abandon_calls,
+    .leave = leave,
     .deadline = deadline,
     .loses_work = true,
 };

@@ -15,6 +15,7 @@ struct work {
 	/* The one call that the current step waits for. */
 	struct restic_call *restic;
 	struct systemd_call *systemd;
+	bool stop_begun; /* that call is the stop */
 	struct hook_call *hook;
 	struct sqlite_call *fold;
 	int64_t child_id; /* the journal's row of the child that runs, 0: none */

@@ -88,6 +88,17 @@ lab_run_for(struct lab *lab, int64_t microseconds)
 	event_free(alarm);
 }
 
+void
+lab_run_until_property(struct lab *lab, const char *unit, const char *property, const char *value)
+{
+	int64_t end = clock_monotonic(clock_system()) + PATIENCE;
+	while (!lab_property_is(unit, property, value)) {
+		if (clock_monotonic(clock_system()) > end)
+			fail_msg("%s: %s does not become %s", unit, property, value);
+		lab_run_for(lab, 10 * USEC_PER_MSEC);
+	}
+}
+
 struct inspection {
 	bool done;
 	struct unit_list units;

@@ -23,6 +23,9 @@ void lab_run_until(struct lab *lab, const bool *flag);
 /* Runs the loop for so long. */
 void lab_run_for(struct lab *lab, int64_t microseconds);
 
+/* Runs the loop until a unit has come so far. */
+void lab_run_until_property(struct lab *lab, const char *unit, const char *property, const char *value);
+
 /* Names are a NULL-terminated list of const char * arguments. The list stays valid until it is cleared by the caller.
  */
 struct unit_list lab_inspect(struct lab *lab, const char *first, ...) __attribute__((sentinel));

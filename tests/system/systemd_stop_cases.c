@@ -79,7 +79,7 @@ triggered_services_stay_down_and_come_back(void **state)
 	cleanup_start struct lab_start start = {0};
 
 	lab_unit("t-sock.service", SLEEPER);
-	lab_unit("t-sock.socket", "[Socket]\nListenStream=/run/t-sock.sock\nExecStopPre=/bin/sleep 1\n");
+	lab_unit("t-sock.socket", "[Socket]\nListenStream=/run/t-sock.sock\nExecStopPre=/bin/sleep 2\n");
 	lab_unit("t-tick.service", SLEEPER);
 	lab_unit("t-tick.timer", "[Timer]\nOnCalendar=*:*:*\nAccuracySec=1ms\n");
 	lab_unit("t-path.service", SLEEPER);
@@ -93,9 +93,8 @@ triggered_services_stay_down_and_come_back(void **state)
 	assert_int_equal(list.count, 6);
 	lab_stop_begin(lab, &list, &stop);
 	/* As long as one of them could wake a service, all services run. */
-	lab_wait_property("t-sock.socket", "SubState", "stop-pre");
-	lab_run_for(lab, 200 * USEC_PER_MSEC);
-	assert_true(lab_property_is("t-path.path", "ActiveState", "inactive"));
+	lab_run_until_property(lab, "t-sock.socket", "SubState", "stop-pre");
+	lab_run_until_property(lab, "t-path.path", "ActiveState", "inactive");
 	assert_active("t-sock.service");
 	assert_active("t-path.service");
 	lab_stop_end(lab, &stop);
@@ -343,12 +342,12 @@ a_unit_stops_after_what_upholds_it(void **state)
 	cleanup_start struct lab_start start = {0};
 
 	lab_unit("t-upheld.service", SLEEPER);
-	lab_unit("t-upholder.service", "[Unit]\nUpholds=t-upheld.service\n" SLEEPER "ExecStop=/bin/sleep 1\n");
+	lab_unit("t-upholder.service", "[Unit]\nUpholds=t-upheld.service\n" SLEEPER "ExecStop=/bin/sleep 2\n");
 	lab_reload();
 	lab_shell("systemctl start t-upheld.service t-upholder.service");
 	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service", NULL);
 	lab_stop_begin(lab, &list, &stop);
-	lab_wait_property("t-upholder.service", "ActiveState", "deactivating");
+	lab_run_until_property(lab, "t-upholder.service", "ActiveState", "deactivating");
 	lab_run_for(lab, 200 * USEC_PER_MSEC);
 	assert_active("t-upheld.service");
 	lab_stop_end(lab, &stop);

@@ -30,8 +30,7 @@ assert_stop_survives(struct lab *lab, const char *disturbance)
 	lab_shell("systemctl start t-slow.service t-dependant.service");
 	list = lab_inspect(lab, "t-slow.service", NULL);
 	lab_stop_begin(lab, &list, &stop);
-	lab_run_for(lab, 500 * USEC_PER_MSEC);
-	assert_true(lab_property_is("t-dependant.service", "ActiveState", "deactivating"));
+	lab_run_until_property(lab, "t-dependant.service", "ActiveState", "deactivating");
 	assert_true(lab_property_is("t-slow.service", "ActiveState", "active"));
 	lab_shell("%s", disturbance);
 	lab_stop_end(lab, &stop);
@@ -60,8 +59,7 @@ assert_start_survives(struct lab *lab, const char *disturbance)
 	for (size_t i = 0; i < ARRAY_LENGTH(units); i++)
 		unit_list_add(&list, &units[i]);
 	lab_start_begin(lab, &list, &start);
-	lab_run_for(lab, 500 * USEC_PER_MSEC);
-	assert_true(lab_property_is("t-slow.service", "ActiveState", "activating"));
+	lab_run_until_property(lab, "t-slow.service", "ActiveState", "activating");
 	lab_shell("%s", disturbance);
 	lab_start_end(lab, &start);
 	assert_started(&start);
@@ -158,8 +156,7 @@ a_stop_survives_the_death_of_the_bus_daemon(void **state)
 	lab_start_unit("t-slow.service", SLOW_STOP);
 	list = lab_inspect(lab, "t-slow.service", NULL);
 	lab_stop_begin(lab, &list, &stop);
-	lab_run_for(lab, 500 * USEC_PER_MSEC);
-	assert_true(lab_property_is("t-slow.service", "ActiveState", "deactivating"));
+	lab_run_until_property(lab, "t-slow.service", "ActiveState", "deactivating");
 	kill_bus_daemon();
 	lab_stop_end(lab, &stop);
 	assert_stopped(&stop);
@@ -193,7 +190,7 @@ a_call_ends_when_the_connection_stays_away(void **state)
 	list = lab_inspect(lab, "t-slow.service", NULL);
 	systemd_set_patience(lab->systemd, 2 * USEC_PER_SEC);
 	lab_stop_begin(lab, &list, &stop);
-	lab_run_for(lab, 500 * USEC_PER_MSEC);
+	lab_run_until_property(lab, "t-slow.service", "ActiveState", "deactivating");
 	lab_shell("systemctl stop dbus.socket dbus.service; mv /run/systemd/private /run/systemd/private.hidden");
 	lab_stop_end(lab, &stop);
 	/* One that begins only now has patience of its own. */
@@ -328,7 +325,8 @@ an_abandoned_stop_goes_on_without_us(void **state)
 	list = lab_inspect(lab, "t-slow.service", NULL);
 	lab_shell("systemctl start t-late.service");
 	struct systemd_call *call = systemd_stop(lab->systemd, &list, never_stopped, NULL);
-	lab_run_for(lab, 500 * USEC_PER_MSEC);
+	lab_run_until_property(lab, "t-late.service", "ActiveState", "deactivating");
+	lab_run_for(lab, 100 * USEC_PER_MSEC);
 	/* Whoever abandons it has to know what will be down. */
 	assert_int_equal(systemd_stop_extra(call)->count, 1);
 	assert_string_equal(systemd_stop_extra(call)->items[0].name, "t-late.service");

@@ -1,0 +1,189 @@
+#!/bin/bash
+# The units as `cmake --install` puts them, under a real systemd. Runs inside the lab (tests/lab/run) as root:
+#
+#   units.sh BUILD_DIR      (writable: CMake leaves a list of what it installed there)
+#
+# A section per promise; prints "ok" or "NOT OK" lines and ends with 1 if anything was not ok.
+set -u
+build=$1
+top=$(mktemp -d)
+installed=/usr/local/lib/systemd/system
+state=/var/lib/atelier-backup
+failures=0
+
+section() { echo "== $1"; }
+ok() { # ok WORDS COMMAND...
+	local words=$1
+	shift
+	if "$@" >"$top/out" 2>&1; then
+		echo "ok      $words"
+	else
+		echo "NOT OK  $words ($*)"
+		sed 's/^/        /' "$top/out"
+		failures=$((failures + 1))
+	fi
+}
+not() { ! "$@"; }
+is() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
+has() { grep -qE -- "$2" <<<"$1" || { echo "no '$2' in: $1"; return 1; }; }
+property() { systemctl show -P "$2" "$1"; }
+property_is() { is "$(property "$1" "$2")" "$3"; }
+until_true() { # polls for at most a minute
+	local turn
+	for ((turn = 0; turn < 600; turn++)); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	echo "has not come true: $*"
+	return 1
+}
+# Both at once: between the death of one and the start of the other there is no gap, as OnFailure= queues it.
+at_rest() { [[ $(systemctl is-active atelier-backup.service atelier-backup-recover.service) != *activ*ing* ]] &&
+	not systemctl is-active --quiet atelier-backup.service && not systemctl is-active --quiet atelier-backup-recover.service; }
+journal() { sqlite3 "$state/journal.sqlite" "$1"; }
+snapshots() { restic -q -r "$top/repository" --password-file "$top/password" --no-cache --no-lock snapshots --json | grep -o '"short_id"' | wc -l; }
+status_says() { # CODE: the exit code of `status`, its words in $answer
+	answer=$(atelier-backup status 2>&1)
+	is $? "$1" || { echo "$answer"; return 1; }
+}
+# What recovery has said since this was asked last.
+recovery_said() {
+	journalctl --sync
+	journalctl -q -o cat --cursor-file "$top/cursor" _SYSTEMD_UNIT=atelier-backup-recover.service \
+		SYSLOG_IDENTIFIER=atelier-backup
+}
+explain() { journalctl --no-pager -q -o short-monotonic -u 'atelier-backup*' -n 40; }
+
+# fresh KIB: another first night, with so many KiB a second to the repository.
+fresh() {
+	systemctl reset-failed 2>/dev/null
+	systemctl start notes.service
+	rm -rf "$state" "$top/repository"
+	head -c 4M /dev/urandom >"$top/notes/attachment"
+	cat >/etc/atelier/backup-manifest.json <<-END
+		{"version": 2,
+		 "repository": {"file": "$top/location", "passwordFile": "$top/password"},
+		 "schedule": {"maxDelay": 0}, "settle": 1, "limits": {"uploadKiB": $1},
+		 "services": {"notes": {"dataDir": "$top/notes", "data": {"sqlite": "$top/notes/app.db"}}}}
+	END
+}
+in_the_window() { not systemctl is-active --quiet notes.service && pgrep -x restic; }
+open_window() {
+	fresh 800
+	systemctl start atelier-backup.service
+	until_true in_the_window
+}
+
+cmake --install "$build" >"$top/out" 2>&1 || { cat "$top/out"; exit 1; }
+mkdir -m 755 /etc/atelier
+echo "$top/repository" >"$top/location"
+echo secret >"$top/password"
+chmod 600 "$top/location" "$top/password"
+cat >/run/systemd/system/notes.service <<END
+[Service]
+ExecStart=$build/atelier-demo-service $top/notes
+END
+# So short that both the one who works and the one who follows have to give signs of life in these tests.
+for unit in atelier-backup atelier-backup-recover; do
+	mkdir -p "/run/systemd/system/$unit.service.d"
+	printf '[Service]\nWatchdogSec=3\n' >"/run/systemd/system/$unit.service.d/watchdog.conf"
+done
+systemctl daemon-reload
+systemctl start notes.service
+until_true test -s "$top/notes/app.db-wal"
+
+section "the files"
+verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-recover.service} 2>&1)
+ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
+ok "they name the installed program" grep -q '^ExecStart=/usr/local/bin/atelier-backup run$' "$installed/atelier-backup.service"
+ok "and its documentation" test -s "$(property atelier-backup.service Documentation | sed 's/^file://')"
+
+section "the nightly run"
+fresh 0
+before=$(property notes.service InvocationID)
+ok "starts" systemctl start atelier-backup.service
+until_true at_rest
+ok "ends well" property_is atelier-backup.service Result success
+ok "the service runs" systemctl is-active notes.service
+ok "and was stopped for it" not property_is notes.service InvocationID "$before"
+ok "status is content" status_says 0
+ok "there is one snapshot" is "$(snapshots)" 1
+journalctl --sync
+ok "the system's journal has its fields" has "$(journalctl -q -o cat ATELIER_SERVICE=notes ATELIER_STATE=snapshot)" .
+ok "and knows the unit" has "$(journalctl -q -o export -u atelier-backup.service)" ^ATELIER_JOB=1
+ok "recovery was not needed" is "$(recovery_said)" ''
+
+section "the timer"
+ok "can be enabled" systemctl enable --now atelier-backup.timer
+ok "elapses at two, to the second" has "$(property atelier-backup.timer NextElapseUSecRealtime)" ' 02:00:00 '
+systemctl stop atelier-backup.timer
+touch -d '2 days ago' /var/lib/systemd/timers/stamp-atelier-backup.timer
+before=$(property atelier-backup.service InvocationID)
+systemctl start atelier-backup.timer
+ok "makes up for a missed night" until_true not property_is atelier-backup.service InvocationID "$before"
+until_true at_rest
+ok "a second run of the same night ends well" property_is atelier-backup.service Result success
+ok "and adds nothing" is "$(journal 'SELECT count(*) FROM job')" 1
+systemctl disable --now -q atelier-backup.timer
+
+kill_main() { kill -KILL "$(property atelier-backup.service MainPID)"; }
+kill_group() { systemctl kill --signal KILL atelier-backup.service; }
+for how in kill_main kill_group; do
+	section "killed while the service is down ($how)"
+	open_window
+	"$how"
+	ok "the service comes back" until_true systemctl is-active notes.service
+	until_true at_rest
+	ok "the run is known to have been killed" property_is atelier-backup.service Result signal
+	ok "the recovery ended well" property_is atelier-backup-recover.service Result success
+	ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+	ok "there is one snapshot" is "$(snapshots)" 1
+	ok "nothing is owed" not test -e "$state/owed"
+	ok "no restic is left" not pgrep -x restic
+	ok "status is content" status_says 0
+done
+
+section "stopped by somebody"
+recovery_said >/dev/null
+open_window
+ok "it stops" systemctl stop atelier-backup.service
+ok "the service is back by then" systemctl is-active notes.service
+until_true at_rest
+ok "nobody recovers what needs no recovery" is "$(recovery_said)" ''
+ok "the job waits" is "$(journal "SELECT count(*) FROM job WHERE outcome = 'running'")" 1
+ok "status tells of it" status_says 1
+ok "and how to go on" has "$answer" recover
+ok "recovery by hand" systemctl start atelier-backup-recover.service
+until_true at_rest
+ok "is at work" has "$(recovery_said)" notes
+ok "ends the job" is "$(journal 'SELECT state FROM job')" pruned
+ok "status is content" status_says 0
+
+section "a run that fails by itself"
+fresh 0
+: >"$top/password"
+systemctl start atelier-backup.service 2>/dev/null
+until_true at_rest
+ok "is a failed unit" property_is atelier-backup.service Result exit-code
+ok "and no recovery follows" is "$(recovery_said)" ''
+echo secret >"$top/password"
+
+section "recovery beside a run that is well"
+open_window
+begun=$SECONDS
+ok "starts, and follows" timeout 20 systemctl start atelier-backup-recover.service
+until_true has "$(property atelier-backup-recover.service StatusText)" following
+ok "it says so" has "$(property atelier-backup-recover.service StatusText)" following
+until_true at_rest
+ok "it took longer than the watchdog's patience" test $((SECONDS - begun)) -gt 3
+ok "the run ended well" property_is atelier-backup.service Result success
+ok "the recovery, too" property_is atelier-backup-recover.service Result success
+ok "there is one snapshot" is "$(snapshots)" 1
+
+echo
+if [[ $failures -gt 0 ]]; then
+	explain
+	echo "$failures things are not ok"
+	exit 1
+fi
+echo 'all is well'
