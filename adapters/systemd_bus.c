@@ -33,7 +33,7 @@ struct systemd {
 	struct event *patience;
 	int64_t back_off;
 	int64_t patience_time;
-	struct systemd_call_list calls;
+	struct systemd_call *calls;
 };
 
 bool
@@ -72,8 +72,8 @@ note_job_removed(sd_bus_message *message, void *userdata, sd_bus_error *ret_erro
 	(void)ret_error;
 	if (sd_bus_message_read(message, "uoss", NULL, NULL, &unit, &result) < 0)
 		return 0;
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	systemd_call_job_removed(call, unit, result);
+	for (call = systemd->calls; call != NULL; call = call->next)
+		systemd_call_job_removed(call, unit, result);
 	return 0;
 }
 
@@ -90,8 +90,8 @@ note_properties_changed(sd_bus_message *message, void *userdata, sd_bus_error *r
 		return 0;
 	if (sd_bus_message_skip(message, "s") < 0 || unit_reading_parse(message, &partial) < 0)
 		return 0;
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	systemd_call_unit_changed(call, unit, &partial);
+	for (call = systemd->calls; call != NULL; call = call->next)
+		systemd_call_unit_changed(call, unit, &partial);
 	return 0;
 }
 
@@ -105,8 +105,8 @@ note_reloading(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 	(void)ret_error;
 	if (sd_bus_message_read_basic(message, 'b', &begins) < 0 || begins)
 		return 0;
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	systemd_call_look_again(call);
+	for (call = systemd->calls; call != NULL; call = call->next)
+		systemd_call_look_again(call);
 	return 0;
 }
 
@@ -215,8 +215,8 @@ lose_connection(struct systemd *systemd, int reason)
 	systemd->private_is_useless = systemd->private && !systemd->answered;
 	systemd->answered = false;
 	event_del(systemd->io);
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	systemd_call_disconnected(call);
+	for (call = systemd->calls; call != NULL; call = call->next)
+		systemd_call_disconnected(call);
 	systemd->bus = sd_bus_close_unref(systemd->bus);
 	if (!event_pending(systemd->patience, EV_TIMEOUT, NULL))
 		add_timer(systemd->patience, systemd->patience_time);
@@ -237,8 +237,8 @@ on_reconnect(evutil_socket_t descriptor, short what, void *context)
 		connect_later(systemd);
 		return;
 	}
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	systemd_call_look_again(call);
+	for (call = systemd->calls; call != NULL; call = call->next)
+		systemd_call_look_again(call);
 	arm(systemd);
 }
 
@@ -250,8 +250,7 @@ on_patience_over(evutil_socket_t descriptor, short what, void *context)
 
 	(void)descriptor;
 	(void)what;
-	TAILQ_FOREACH(call, &systemd->calls, entry)
-	{
+	for (call = systemd->calls; call != NULL; call = call->next) {
 		call->given_up = true;
 		systemd_call_poke(call);
 	}
@@ -342,7 +341,8 @@ systemd_distrust(struct systemd *systemd)
 void
 systemd_add_call(struct systemd *systemd, struct systemd_call *call)
 {
-	TAILQ_INSERT_TAIL(&systemd->calls, call, entry);
+	call->next = systemd->calls;
+	systemd->calls = call;
 	/* Those that were there when it ran out have been given up; a new one gets patience of its own. */
 	if (!systemd->answered && !event_pending(systemd->patience, EV_TIMEOUT, NULL))
 		add_timer(systemd->patience, systemd->patience_time);
@@ -351,7 +351,10 @@ systemd_add_call(struct systemd *systemd, struct systemd_call *call)
 void
 systemd_remove_call(struct systemd *systemd, struct systemd_call *call)
 {
-	TAILQ_REMOVE(&systemd->calls, call, entry);
+	struct systemd_call **link = &systemd->calls;
+	while (*link != call)
+		link = &(*link)->next;
+	*link = call->next;
 }
 
 void
@@ -373,7 +376,6 @@ systemd_open(struct event_base *base, struct error *error)
 	systemd->base = base;
 	systemd->back_off = BACK_OFF_FIRST;
 	systemd->patience_time = PATIENCE;
-	TAILQ_INIT(&systemd->calls);
 	int r = connect_somehow(systemd);
 	if (r < 0) {
 		free(systemd);
@@ -391,12 +393,10 @@ systemd_open(struct event_base *base, struct error *error)
 void
 systemd_close(struct systemd *systemd)
 {
-	struct systemd_call *call;
-
 	if (systemd == NULL)
 		return;
-	while ((call = TAILQ_FIRST(&systemd->calls)) != NULL)
-		systemd_call_free(call);
+	while (systemd->calls != NULL)
+		systemd_call_free(systemd->calls);
 	event_free(systemd->io);
 	event_free(systemd->reconnect);
 	event_free(systemd->patience);

@@ -13,7 +13,6 @@
 
 #include "adapters/systemd.h"
 
-#include <sys/queue.h>
 #include <systemd/sd-bus.h>
 
 #define SYSTEMD_NAME            "org.freedesktop.systemd1"
@@ -139,7 +138,7 @@ struct systemd_call_kind {
 
 /* The kinds of calls put it first into a larger struct of their own. */
 struct systemd_call {
-	TAILQ_ENTRY(systemd_call) entry;
+	struct systemd_call *next;
 	struct systemd *systemd;
 	const struct systemd_call_kind *kind;
 	struct event *turn;
@@ -148,7 +147,6 @@ struct systemd_call {
 	bool given_up; /* the connection did not come back in time */
 	bool ended;    /* its last callback runs */
 };
-TAILQ_HEAD(systemd_call_list, systemd_call);
 
 /* `size` is that of the kind's larger struct. The first turn comes from the loop. */
 void *systemd_call_new(struct systemd *systemd, const struct systemd_call_kind *kind, size_t size);

@@ -1,17 +1,11 @@
 /* What surrounds a service: its sources, databases, units and hooks. */
 #include "adapters/filesystem.h"
 #include "adapters/sqlite.h"
-#include "adapters/systemd.h"
-#include "cli/command.h"
+#include "cli/check_surroundings.h"
+#include "cli/unit_inspection.h"
 #include "core/alloc.h"
-#include "core/clock.h"
-#include "core/text.h"
 
-#include <event2/event.h>
 #include <string.h>
-
-/* Reading properties of units is a matter of milliseconds. */
-#define INSPECT_PATIENCE (20 * USEC_PER_SEC)
 
 static void
 check_sources(const struct service *service, struct problem_list *problems)
@@ -60,14 +54,6 @@ check_hook(const struct service *service, const char *kind, const char *command,
 
 /* ---- units ---- */
 
-struct inspection {
-	const struct service *service;
-	struct problem_list *problems;
-	struct event_base *base;
-	struct systemd_call *call;
-	bool answered;
-};
-
 static void
 judge_refusal(const struct unit *unit, const char *place, struct problem_list *problems)
 {
@@ -114,78 +100,37 @@ judge_unit(const struct service *service, const struct unit *unit, struct proble
 }
 
 static void
-on_units(void *context, const struct unit_list *units, const struct error *error)
-{
-	struct inspection *inspection = context;
-	const struct service *service = inspection->service;
-	cleanup_free char *place = xasprintf("services.%s: units", service->name);
-	inspection->call = NULL;
-	inspection->answered = true;
-	event_base_loopbreak(inspection->base);
-	if (error_is_set(error)) {
-		problem_add_error(inspection->problems, place, error);
-		return;
-	}
-	for (size_t i = 0; i < units->count; i++)
-		judge_unit(service, &units->items[i], inspection->problems);
-}
-
-static void
-inspect_units(
-    const struct service *service, struct systemd *systemd, struct event_base *base, struct problem_list *problems)
-{
-	struct inspection inspection = {.service = service, .problems = problems, .base = base};
-	const struct timeval patience = {.tv_sec = INSPECT_PATIENCE / USEC_PER_SEC};
-	inspection.call = systemd_inspect(systemd, service->stop_units, on_units, &inspection);
-	event_base_loopexit(base, &patience);
-	event_base_dispatch(base);
-	if (inspection.answered)
-		return;
-	systemd_call_abandon(inspection.call);
-	cleanup_free char *place = xasprintf("services.%s: units", service->name);
-	problem_add(problems, PROBLEM_ERROR, ERROR_SYSTEMD_UNAVAILABLE, place,
-	    "see whether 'systemctl status' answers", "systemd does not answer");
-}
-
-static void
 check_units(const struct service *service, struct problem_list *problems)
 {
-	cleanup_error struct error error = {.code = ERROR_NONE};
-	cleanup_free char *place = xasprintf("services.%s: units", service->name);
-	if (service->stop_units == NULL || service->stop_units[0] == NULL)
+	cleanup_error struct error error = {0};
+	cleanup_units struct unit_list units = {0};
+	if (strings_count(service->stop_units) == 0)
 		return;
-	if (!systemd_is_running()) {
-		problem_add(problems, PROBLEM_ERROR, ERROR_SYSTEMD_UNAVAILABLE, place,
-		    "set stopForBackup to false, and stop and start the service in preBackup and postBackup",
-		    "units are to be stopped, and systemd does not run this machine");
+	if (unit_inspection(service->stop_units, &units, &error) < 0) {
+		cleanup_free char *place = xasprintf("services.%s.stopUnits", service->name);
+		problem_add_error(problems, place, &error);
 		return;
 	}
-	struct event_base *base = event_base_new();
-	struct systemd *systemd = systemd_open(base, &error);
-	if (systemd != NULL)
-		inspect_units(service, systemd, base, problems);
-	else
-		problem_add_error(problems, place, &error);
-	systemd_close(systemd);
-	event_base_free(base);
-}
-
-static void
-check_refusal(const struct service *service, struct problem_list *problems)
-{
-	cleanup_free char *place = xasprintf("services.%s", service->name);
-	if (service->refused != NULL)
-		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint, "%s",
-		    service->refused);
+	for (size_t i = 0; i < units.count; i++)
+		judge_unit(service, &units.items[i], problems);
 }
 
 void
-cli_check_service(const struct service *service, struct problem_list *problems)
+check_service_surroundings(const struct service *service, struct problem_list *problems)
 {
-	check_refusal(service, problems);
 	check_sources(service, problems);
 	check_databases(service, problems);
 	check_hook(service, "preBackup", service->pre_backup, problems);
 	check_hook(service, "postBackup", service->post_backup, problems);
 	check_units(service, problems);
+}
+
+void
+cli_check_service(const struct service *service, struct problem_list *problems)
+{
+	cleanup_free char *place = xasprintf("services.%s", service->name);
+	if (service->refused != NULL)
+		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint, "%s",
+		    service->refused);
+	check_service_surroundings(service, problems);
 }

@@ -1,4 +1,4 @@
-/* The parts of `check` that concern all services at once. */
+/* The parts of `check`: what concerns all services at once, and what surrounds one of them. */
 #ifndef ATELIER_CLI_CHECK_SURROUNDINGS_H
 #define ATELIER_CLI_CHECK_SURROUNDINGS_H
 
@@ -14,6 +14,10 @@ struct surroundings {
 /* Restic, secrets, directories, journal and, unless `offline`, the repository itself. */
 void check_surroundings(const struct invocation *invocation, const struct manifest *manifest,
     struct problem_list *problems, struct surroundings *surroundings);
+
+/* The sources, databases, units and hooks of one service. Why the service itself is refused is said by the manifest.
+ */
+void check_service_surroundings(const struct service *service, struct problem_list *problems);
 
 void surroundings_clear(struct surroundings *surroundings);
 

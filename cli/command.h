@@ -60,8 +60,7 @@ extern const struct command command_backup, command_run, command_recover, comman
 
 /* ---- shared by the commands (cli/common.c) ---- */
 
-/* Prints an error with its hint to stderr ("atelier-backup: message" / "  hint"); with --json as the JSON
- * object
+/* Prints an error with its hint to stderr ("atelier-backup: message" / "  hint"); with --json as the JSON object
  * {"error": {"code","class","message","hint"}} to stdout instead. Returns the code given. */
 enum exit_code cli_fail(const struct invocation *invocation, const struct error *error, enum exit_code code);
 
@@ -94,8 +93,8 @@ int cli_select_services(const struct invocation *invocation, const struct manife
 /* ERROR_USAGE for a name that the manifest does not have, with the nearest one as the hint. Returns -1. */
 int cli_unknown_service(const struct manifest *manifest, const char *name, struct error *error);
 
-/* Everything that is wrong with a service's surroundings: sources, databases, units, hooks; with `network`
- * nothing more, the repository is checked once by cli_check_repository. Shared by `check` and `--dry-run`. */
+/* Everything that keeps a service from being backed up, but the repository, which is the same for all: why it is
+ * refused, its sources, databases, units and hooks. For `--dry-run`; `check` has the first from the manifest. */
 void cli_check_service(const struct service *service, struct problem_list *problems);
 
 static inline void

@@ -8,11 +8,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <string.h>
-#include <sys/file.h>
 #include <time.h>
 
 /* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
@@ -36,25 +32,6 @@ gathered_clear(struct gathered *gathered)
 }
 
 #define cleanup_gathered __attribute__((cleanup(gathered_clear)))
-
-/* A shared lock for an instant: unlike the runner's own it can be had for reading only. */
-static int
-runner_is_alive(const char *state_directory, bool *ret_alive, struct error *error)
-{
-	cleanup_free char *path = xasprintf("%s/runner.lock", state_directory);
-	cleanup_close int file = open(path, O_RDONLY | O_CLOEXEC);
-	if (file < 0 && errno == ENOENT) {
-		*ret_alive = false;
-		return 0;
-	}
-	if (file < 0)
-		return error_set(error, ERROR_JOURNAL, "%s cannot be read: %s", path, strerror(errno));
-	bool held = flock(file, LOCK_SH | LOCK_NB) < 0;
-	if (held && errno != EWOULDBLOCK)
-		return error_set(error, ERROR_JOURNAL, "%s cannot be asked for: %s", path, strerror(errno));
-	*ret_alive = held;
-	return 0;
-}
 
 static void
 copy_job(struct job_record *target, const struct job_record *source)
@@ -94,8 +71,8 @@ gather_service(struct journal *journal, struct status_facts *facts, struct error
 }
 
 static int
-gather(const struct invocation *invocation, struct journal *journal, const struct service *const *services,
-    size_t count, struct gathered *gathered, struct status_house *house, struct error *error)
+gather(struct journal *journal, const struct service *const *services, size_t count, struct gathered *gathered,
+    struct status_house *house, struct error *error)
 {
 	gathered->facts = xcalloc(count + 1, sizeof(*gathered->facts));
 	for (size_t i = 0; i < count; i++)
@@ -109,7 +86,11 @@ gather(const struct invocation *invocation, struct journal *journal, const struc
 	    journal_given_up(journal, &gathered->given_up, error) < 0 ||
 	    journal_quarantine_count(journal, &house->quarantined, error) < 0)
 		return -1;
-	return runner_is_alive(invocation->state_directory, &house->runner_alive, error);
+	bool free_lock;
+	if (journal_lock_runner(journal, &free_lock, NULL, error) < 0)
+		return -1;
+	house->runner_alive = !free_lock;
+	return 0;
 }
 
 static enum tone
@@ -306,7 +287,7 @@ status_of(const struct invocation *invocation, const struct manifest *manifest, 
 	    .owed = &gathered.owed,
 	    .given_up = &gathered.given_up,
 	};
-	if (gather(invocation, journal, services, count, &gathered, &house, &error) < 0)
+	if (gather(journal, services, count, &gathered, &house, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
 	status_report_make(&house, gathered.facts, gathered.count, &report);

@@ -115,32 +115,23 @@ on_inspected(void *context, const struct unit_list *units, const struct error *e
 	inspection->done = true;
 }
 
-static struct unit_list
-inspect(struct lab *lab, char *const *names)
+struct unit_list
+lab_inspect_names(struct lab *lab, const char *const *names)
 {
 	struct inspection inspection = {0};
-	systemd_inspect(lab->systemd, names, on_inspected, &inspection);
+	cleanup_strings char **copy = NULL;
+	for (size_t i = 0; names[i] != NULL; i++)
+		strings_add(&copy, names[i]);
+	systemd_inspect(lab->systemd, copy, on_inspected, &inspection);
 	assert_false(inspection.done);
 	lab_run_until(lab, &inspection.done);
 	return inspection.units;
 }
 
-struct unit_list
-lab_inspect(struct lab *lab, const char *first, ...)
-{
-	cleanup_strings char **names = NULL;
-	va_list arguments;
-	va_start(arguments, first);
-	for (const char *name = first; name != NULL; name = va_arg(arguments, const char *))
-		strings_add(&names, name);
-	va_end(arguments);
-	return inspect(lab, names);
-}
-
 const struct unit *
 lab_inspect_one(struct lab *lab, const char *name, struct unit_list *ret_list)
 {
-	*ret_list = lab_inspect(lab, name, NULL);
+	*ret_list = lab_inspect(lab, name);
 	assert_true(ret_list->count >= 1);
 	return &ret_list->items[0];
 }

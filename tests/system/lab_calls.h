@@ -26,9 +26,9 @@ void lab_run_for(struct lab *lab, int64_t microseconds);
 /* Runs the loop until a unit has come so far. */
 void lab_run_until_property(struct lab *lab, const char *unit, const char *property, const char *value);
 
-/* Names are a NULL-terminated list of const char * arguments. The list stays valid until it is cleared by the caller.
- */
-struct unit_list lab_inspect(struct lab *lab, const char *first, ...) __attribute__((sentinel));
+/* lab_inspect(lab, "a.service", "b.service"). The list stays valid until the caller clears it. */
+#define lab_inspect(lab, ...) lab_inspect_names(lab, (const char *const[]){__VA_ARGS__, NULL})
+struct unit_list lab_inspect_names(struct lab *lab, const char *const *names);
 const struct unit *lab_inspect_one(struct lab *lab, const char *name, struct unit_list *ret_list);
 
 struct lab_stop {

@@ -62,7 +62,7 @@ inspect_lists_what_falls_and_what_wakes(void **state)
 	lab_shell("systemctl stop t-base.path");
 	lab_wait_property("t-idle.service", "ActiveState", "failed");
 
-	list = lab_inspect(lab, "t-base.service", NULL);
+	list = lab_inspect(lab, "t-base.service");
 	assert_listed(&list, "t-base.service", UNIT_ROLE_MAIN, true);
 	assert_listed(&list, "t-requires.service", UNIT_ROLE_DEPENDANT, true);
 	assert_listed(&list, "t-requisite.service", UNIT_ROLE_DEPENDANT, true);
@@ -94,7 +94,7 @@ inspect_finds_what_requires_an_inactive_unit(void **state)
 	lab_unit("t-part.service", "[Unit]\nPartOf=t-base.service\n" SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-part.service");
-	list = lab_inspect(lab, "t-base.service", "t-part.service", NULL);
+	list = lab_inspect(lab, "t-base.service", "t-part.service");
 	assert_int_equal(list.count, 2);
 	assert_listed(&list, "t-base.service", UNIT_ROLE_MAIN, false);
 	assert_listed(&list, "t-part.service", UNIT_ROLE_MAIN, true);
@@ -110,7 +110,7 @@ inspect_resolves_an_alias(void **state)
 	lab_shell("ln -s t-real.service /run/systemd/system/t-alias.service");
 	lab_reload();
 	lab_shell("systemctl start t-real.service");
-	list = lab_inspect(lab, "t-alias.service", "t-real.service", NULL);
+	list = lab_inspect(lab, "t-alias.service", "t-real.service");
 	lab_shell("rm /run/systemd/system/t-alias.service");
 	assert_int_equal(list.count, 1);
 	assert_listed(&list, "t-real.service", UNIT_ROLE_MAIN, true);
@@ -156,7 +156,7 @@ inspect_takes_a_stopping_unit_for_inactive(void **state)
 	lab_wait_property("t-slow.service", "ActiveState", "deactivating");
 	/* It waits for the other and is active meanwhile. */
 	assert_active("t-base.service");
-	list = lab_inspect(lab, "t-base.service", NULL);
+	list = lab_inspect(lab, "t-base.service");
 	assert_listed(&list, "t-base.service", UNIT_ROLE_MAIN, false);
 	assert_listed(&list, "t-slow.service", UNIT_ROLE_DEPENDANT, false);
 }
@@ -226,7 +226,7 @@ inspect_refuses_what_systemd_would_refuse(void **state)
 	lab_shell("systemctl thaw t-frozen.service");
 
 	/* As a dependant nobody asks for its stop. */
-	list = lab_inspect(lab, "t-frozen.service", NULL);
+	list = lab_inspect(lab, "t-frozen.service");
 	assert_listed(&list, "t-nostop.service", UNIT_ROLE_DEPENDANT, true);
 	lab_shell("systemctl stop t-frozen.service");
 }
@@ -242,7 +242,7 @@ inspect_refuses_an_upheld_unit(void **state)
 	lab_reload();
 	lab_shell("systemctl start t-upheld.service t-upholder.service");
 	assert_refused(lab, "t-upheld.service", "t-upholder.service upholds it");
-	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service", NULL);
+	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service");
 	assert_listed(&list, "t-upheld.service", UNIT_ROLE_MAIN, true);
 	assert_listed(&list, "t-upholder.service", UNIT_ROLE_MAIN, true);
 }
@@ -265,7 +265,7 @@ inspect_refuses_what_our_own_unit_requires(void **state)
 	lab_reload();
 	lab_shell("systemctl start t-middle.service");
 	assert_refused(lab, "t-needed.service", "would be stopped with it");
-	list = lab_inspect(lab, "t-middle.service", NULL);
+	list = lab_inspect(lab, "t-middle.service");
 	assert_non_null(unit_list_find(&list, own));
 	/* Before the units are cleaned away, or that would end this program indeed. */
 	lab_shell("rm -r /run/systemd/system/%s.d", own);

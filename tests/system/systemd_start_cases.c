@@ -150,7 +150,7 @@ a_oneshot_that_remains_runs_again(void **state)
 	lab_start_unit("t-remains.service",
 	    "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
 	    "ExecStart=/bin/sh -c 'sleep 1; touch /run/t-remains'\nExecStop=/bin/rm /run/t-remains\n");
-	list = lab_inspect(lab, "t-remains.service", NULL);
+	list = lab_inspect(lab, "t-remains.service");
 	assert_true(list.items[0].active);
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
@@ -173,7 +173,7 @@ a_oneshot_at_work_counts_as_running(void **state)
 	lab_reload();
 	lab_shell("systemctl start --no-block t-work.service");
 	lab_wait_property("t-work.service", "ActiveState", "activating");
-	list = lab_inspect(lab, "t-work.service", NULL);
+	list = lab_inspect(lab, "t-work.service");
 	assert_true(list.items[0].active);
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
@@ -265,7 +265,7 @@ a_crash_looping_unit_gets_another_try(void **state)
 
 	lab_start_unit("t-crash.service", "[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=60\n");
 	lab_wait_property("t-crash.service", "SubState", "auto-restart");
-	list = lab_inspect(lab, "t-crash.service", NULL);
+	list = lab_inspect(lab, "t-crash.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_true(lab_property_is("t-crash.service", "ActiveState", "inactive"));

@@ -47,7 +47,7 @@ a_service_stops_and_comes_back(void **state)
 	cleanup_units struct unit_list list = {0};
 
 	lab_start_unit("t-simple.service", SLEEPER);
-	list = lab_inspect(lab, "t-simple.service", NULL);
+	list = lab_inspect(lab, "t-simple.service");
 	assert_round_trip(lab, &list);
 	assert_false(lab_property_is("t-simple.service", "InvocationID", list.items[0].invocation_id));
 }
@@ -65,7 +65,7 @@ an_inactive_unit_stays_inactive(void **state)
 	lab_reload();
 	lab_shell("systemctl start t-on.service t-failed.service");
 	lab_wait_property("t-failed.service", "ActiveState", "failed");
-	list = lab_inspect(lab, "t-on.service", "t-off.service", "t-failed.service", NULL);
+	list = lab_inspect(lab, "t-on.service", "t-off.service", "t-failed.service");
 	assert_round_trip(lab, &list);
 	assert_not_active("t-off.timer");
 }
@@ -89,7 +89,7 @@ triggered_services_stay_down_and_come_back(void **state)
 	lab_wait_property("t-tick.service", "ActiveState", "active");
 	lab_wait_property("t-path.service", "ActiveState", "active");
 
-	list = lab_inspect(lab, "t-sock.service", "t-tick.service", "t-path.service", NULL);
+	list = lab_inspect(lab, "t-sock.service", "t-tick.service", "t-path.service");
 	assert_int_equal(list.count, 6);
 	lab_stop_begin(lab, &list, &stop);
 	/* As long as one of them could wake a service, all services run. */
@@ -129,7 +129,7 @@ dependants_come_back(void **state)
 	lab_unit("t-idle.service", "[Unit]\nPartOf=t-base.service\nWants=t-base.service\n" SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-binds.service t-part.service t-chain2.service t-group.target");
-	list = lab_inspect(lab, "t-base.service", NULL);
+	list = lab_inspect(lab, "t-base.service");
 	assert_int_equal(list.count - (unit_list_find(&list, "t-idle.service") != NULL), 7);
 	assert_round_trip(lab, &list);
 	assert_not_active("t-idle.service");
@@ -148,7 +148,7 @@ unrecorded_dependants_are_extra(void **state)
 	lab_unit("t-idle.service", "[Unit]\nRequires=t-base.service\n" SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-base.service");
-	list = lab_inspect(lab, "t-base.service", NULL);
+	list = lab_inspect(lab, "t-base.service");
 	lab_shell("systemctl start t-late.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
@@ -169,7 +169,7 @@ restart_always_stays_down(void **state)
 	cleanup_units struct unit_list list = {0};
 
 	lab_start_unit("t-always.service", SLEEPER "Restart=always\nRestartSec=0\n");
-	list = lab_inspect(lab, "t-always.service", NULL);
+	list = lab_inspect(lab, "t-always.service");
 	assert_round_trip(lab, &list);
 }
 
@@ -181,7 +181,7 @@ a_slow_stop_is_waited_for(void **state)
 	cleanup_stop struct lab_stop stop = {0};
 
 	lab_start_unit("t-slow.service", SLEEPER "ExecStop=/bin/sleep 3\n");
-	list = lab_inspect(lab, "t-slow.service", NULL);
+	list = lab_inspect(lab, "t-slow.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_null(stop.result.unclean);
@@ -201,7 +201,7 @@ a_dependant_that_stops_slowly_is_waited_for(void **state)
 	lab_unit("t-cluster.service", "[Unit]\nPartOf=t-dummy.service\n" SLEEPER "ExecStop=/bin/sleep 1\n");
 	lab_reload();
 	lab_shell("systemctl start t-dummy.service t-cluster.service");
-	list = lab_inspect(lab, "t-dummy.service", NULL);
+	list = lab_inspect(lab, "t-dummy.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_true(stop.elapsed >= USEC_PER_SEC);
@@ -222,7 +222,7 @@ a_killed_service_is_unclean(void **state)
 	lab_unit("t-deaf2.service", "[Unit]\nCollectMode=inactive-or-failed\n" DEAF "TimeoutStopSec=1\n");
 	lab_reload();
 	lab_shell("systemctl start t-deaf.service t-deaf2.service");
-	list = lab_inspect(lab, "t-deaf.service", "t-deaf2.service", NULL);
+	list = lab_inspect(lab, "t-deaf.service", "t-deaf2.service");
 	/* The shell has to have set its trap. */
 	lab_run_for(lab, 300 * USEC_PER_MSEC);
 	lab_stop(lab, &list, &stop);
@@ -242,7 +242,7 @@ a_failing_exit_is_clean(void **state)
 	lab_start_unit("t-java.service",
 	    "[Service]\nType=notify\nNotifyAccess=all\n"
 	    "ExecStart=/bin/sh -c 'trap \"exit 143\" TERM; systemd-notify --ready; while :; do sleep 0.1; done'\n");
-	list = lab_inspect(lab, "t-java.service", NULL);
+	list = lab_inspect(lab, "t-java.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_null(stop.result.unclean);
@@ -263,7 +263,7 @@ left_processes_are_unclean(void **state)
 	    "[Service]\nKillMode=process\nExecStart=/bin/sleep infinity\nExecStopPost=/bin/sh -c 'sleep 1 &'\n");
 	lab_reload();
 	lab_shell("systemctl start t-leaves.service t-lingers.service");
-	list = lab_inspect(lab, "t-leaves.service", "t-lingers.service", NULL);
+	list = lab_inspect(lab, "t-leaves.service", "t-lingers.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_unclean(&stop, "t-leaves.service left processes behind: ");
@@ -281,7 +281,7 @@ a_stop_timeout_may_be_extended(void **state)
 	lab_start_unit("t-extends.service",
 	    SLEEPER "NotifyAccess=all\nTimeoutStopSec=1\n"
 		    "ExecStop=/bin/sh -c 'systemd-notify EXTEND_TIMEOUT_USEC=5000000; sleep 2'\n");
-	list = lab_inspect(lab, "t-extends.service", NULL);
+	list = lab_inspect(lab, "t-extends.service");
 	lab_stop(lab, &list, &stop);
 	assert_stopped(&stop);
 	assert_null(stop.result.unclean);
@@ -291,7 +291,7 @@ a_stop_timeout_may_be_extended(void **state)
 static void
 assert_does_not_stop(struct lab *lab, const char *name, const char *words)
 {
-	cleanup_units struct unit_list list = lab_inspect(lab, name, NULL);
+	cleanup_units struct unit_list list = lab_inspect(lab, name);
 	cleanup_stop struct lab_stop stop = {0};
 	lab_stop(lab, &list, &stop);
 	assert_int_equal(stop.result.error.code, ERROR_UNIT_STOP_FAILED);
@@ -317,7 +317,7 @@ an_upheld_unit_does_not_stop(void **state)
 	lab_unit("t-upholder.service", "[Unit]\nUpholds=t-upheld.service\n" SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-upheld.service t-upholder.service");
-	list = lab_inspect(lab, "t-upheld.service", NULL);
+	list = lab_inspect(lab, "t-upheld.service");
 	lab_stop(lab, &list, &stop);
 	/* systemd may start it after the stop has been seen: then the watch tells of it. */
 	if (!error_is_set(&stop.result.error)) {
@@ -345,7 +345,7 @@ a_unit_stops_after_what_upholds_it(void **state)
 	lab_unit("t-upholder.service", "[Unit]\nUpholds=t-upheld.service\n" SLEEPER "ExecStop=/bin/sleep 2\n");
 	lab_reload();
 	lab_shell("systemctl start t-upheld.service t-upholder.service");
-	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service", NULL);
+	list = lab_inspect(lab, "t-upheld.service", "t-upholder.service");
 	lab_stop_begin(lab, &list, &stop);
 	lab_run_until_property(lab, "t-upholder.service", "ActiveState", "deactivating");
 	lab_run_for(lab, 200 * USEC_PER_MSEC);
@@ -388,7 +388,7 @@ a_unit_started_before_the_stop_is_left_alone(void **state)
 	lab_unit("t-off.service", SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-on.service");
-	list = lab_inspect(lab, "t-on.service", "t-off.service", NULL);
+	list = lab_inspect(lab, "t-on.service", "t-off.service");
 	lab_shell("systemctl start t-off.service");
 	lab_stop(lab, &list, &stop);
 	assert_int_equal(stop.result.error.code, ERROR_UNIT_RETURNED);
@@ -405,7 +405,7 @@ a_template_instance_comes_back(void **state)
 	lab_unit("t-template@.service", SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start 't-template@a\\x2db.service'");
-	list = lab_inspect(lab, "t-template@a\\x2db.service", NULL);
+	list = lab_inspect(lab, "t-template@a\\x2db.service");
 	assert_int_equal(list.count, 1);
 	assert_true(list.items[0].active);
 	assert_null(list.items[0].refusal);
@@ -480,7 +480,7 @@ a_watch_tells_of_a_unit_that_returns(void **state)
 	lab_unit("t-two.service", SLEEPER);
 	lab_reload();
 	lab_shell("systemctl start t-one.service t-two.service");
-	list = lab_inspect(lab, "t-one.service", "t-two.service", NULL);
+	list = lab_inspect(lab, "t-one.service", "t-two.service");
 	lab_stop(lab, &list, &stop);
 	struct systemd_watch *watch = systemd_watch(lab->systemd, &list, note_returned, &returned);
 	lab_run_for(lab, 300 * USEC_PER_MSEC);
@@ -504,7 +504,7 @@ a_watch_tells_of_a_run_too_short_to_see(void **state)
 
 	lab_unit("t-flash.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n");
 	lab_reload();
-	list = lab_inspect(lab, "t-flash.service", NULL);
+	list = lab_inspect(lab, "t-flash.service");
 	struct systemd_watch *watch = systemd_watch(lab->systemd, &list, note_returned, &returned);
 	lab_run_for(lab, 300 * USEC_PER_MSEC);
 	/* Our loop stands still: only what was left behind can tell. */
@@ -523,7 +523,7 @@ a_watch_tells_of_a_unit_that_is_active_at_once(void **state)
 	cleanup_strings char **returned = NULL;
 
 	lab_start_unit("t-up.service", SLEEPER);
-	list = lab_inspect(lab, "t-up.service", NULL);
+	list = lab_inspect(lab, "t-up.service");
 	struct systemd_watch *watch = systemd_watch(lab->systemd, &list, note_returned, &returned);
 	assert_null(returned);
 	lab_run_for(lab, 300 * USEC_PER_MSEC);

@@ -28,7 +28,7 @@ assert_stop_survives(struct lab *lab, const char *disturbance)
 	lab_unit("t-dependant.service", "[Unit]\nRequires=t-slow.service\nAfter=t-slow.service\n" SLOW_STOP);
 	lab_reload();
 	lab_shell("systemctl start t-slow.service t-dependant.service");
-	list = lab_inspect(lab, "t-slow.service", NULL);
+	list = lab_inspect(lab, "t-slow.service");
 	lab_stop_begin(lab, &list, &stop);
 	lab_run_until_property(lab, "t-dependant.service", "ActiveState", "deactivating");
 	assert_true(lab_property_is("t-slow.service", "ActiveState", "active"));
@@ -113,7 +113,7 @@ calls_begun_during_a_reexec_end_well(void **state)
 	lab_shell("systemctl start t-base.service t-part.service");
 	/* Each round meets another moment of it: before, during and after the request. */
 	for (int64_t delay = 0; delay < 200; delay += 40) {
-		cleanup_units struct unit_list list = lab_inspect(lab, "t-base.service", NULL);
+		cleanup_units struct unit_list list = lab_inspect(lab, "t-base.service");
 		cleanup_stop struct lab_stop stop = {0};
 		cleanup_start struct lab_start start = {0};
 
@@ -154,7 +154,7 @@ a_stop_survives_the_death_of_the_bus_daemon(void **state)
 	lab_shell("systemctl start dbus.service");
 	lab_use_system_bus(lab);
 	lab_start_unit("t-slow.service", SLOW_STOP);
-	list = lab_inspect(lab, "t-slow.service", NULL);
+	list = lab_inspect(lab, "t-slow.service");
 	lab_stop_begin(lab, &list, &stop);
 	lab_run_until_property(lab, "t-slow.service", "ActiveState", "deactivating");
 	kill_bus_daemon();
@@ -187,7 +187,7 @@ a_call_ends_when_the_connection_stays_away(void **state)
 	lab_shell("systemctl start dbus.service");
 	lab_use_system_bus(lab);
 	lab_start_unit("t-slow.service", SLOW_STOP);
-	list = lab_inspect(lab, "t-slow.service", NULL);
+	list = lab_inspect(lab, "t-slow.service");
 	systemd_set_patience(lab->systemd, 2 * USEC_PER_SEC);
 	lab_stop_begin(lab, &list, &stop);
 	lab_run_until_property(lab, "t-slow.service", "ActiveState", "deactivating");
@@ -226,7 +226,7 @@ a_watch_survives_a_reexec(void **state)
 
 	lab_unit("t-down.service", SLEEPER);
 	lab_reload();
-	list = lab_inspect(lab, "t-down.service", NULL);
+	list = lab_inspect(lab, "t-down.service");
 	struct systemd_watch *watch = systemd_watch(lab->systemd, &list, note_returned, &returned);
 	lab_run_for(lab, 200 * USEC_PER_MSEC);
 	lab_shell("systemctl daemon-reexec");
@@ -289,7 +289,7 @@ callbacks_may_end_everything(void **state)
 	struct closing closing = {.lab = lab};
 
 	lab_start_unit("t-up.service", SLEEPER);
-	list = lab_inspect(lab, "t-up.service", NULL);
+	list = lab_inspect(lab, "t-up.service");
 	unit_list_add(&list, &list.items[0]);
 
 	closing.watch = systemd_watch(lab->systemd, &list, free_watch_on_return, &closing);
@@ -322,7 +322,7 @@ an_abandoned_stop_goes_on_without_us(void **state)
 	lab_unit("t-late.service", "[Unit]\nRequires=t-slow.service\nAfter=t-slow.service\n" SLOW_STOP);
 	lab_reload();
 	lab_shell("systemctl start t-slow.service");
-	list = lab_inspect(lab, "t-slow.service", NULL);
+	list = lab_inspect(lab, "t-slow.service");
 	lab_shell("systemctl start t-late.service");
 	struct systemd_call *call = systemd_stop(lab->systemd, &list, never_stopped, NULL);
 	lab_run_until_property(lab, "t-late.service", "ActiveState", "deactivating");

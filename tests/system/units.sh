@@ -37,9 +37,13 @@ until_true() { # polls for at most a minute
 	echo "has not come true: $*"
 	return 1
 }
-# Both at once: between the death of one and the start of the other there is no gap, as OnFailure= queues it.
-at_rest() { [[ $(systemctl is-active atelier-backup.service atelier-backup-recover.service) != *activ*ing* ]] &&
-	not systemctl is-active --quiet atelier-backup.service && not systemctl is-active --quiet atelier-backup-recover.service; }
+# OnFailure= is queued in the moment of the failure, so there is no gap in which a unit that is to come is not seen.
+at_rest() {
+	local unit
+	for unit in atelier-backup{,-failed,-recover}.service; do
+		[[ $(property "$unit" ActiveState):$(property "$unit" Job) =~ ^(inactive|failed):0?$ ]] || return 1
+	done
+}
 journal() { sqlite3 "$state/journal.sqlite" "$1"; }
 snapshots() { restic -q -r "$top/repository" --password-file "$top/password" --no-cache --no-lock snapshots --json | grep -o '"short_id"' | wc -l; }
 status_says() { # CODE: the exit code of `status`, its words in $answer
@@ -93,7 +97,7 @@ systemctl start notes.service
 until_true test -s "$top/notes/app.db-wal"
 
 section "the files"
-verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-recover.service} 2>&1)
+verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-failed.service,-recover.service} 2>&1)
 ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
 ok "they name the installed program" grep -q '^ExecStart=/usr/local/bin/atelier-backup run$' "$installed/atelier-backup.service"
 ok "and its documentation" test -s "$(property atelier-backup.service Documentation | sed 's/^file://')"
