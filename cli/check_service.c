@@ -11,9 +11,9 @@ static void
 check_sources(const struct service *service, struct problem_list *problems)
 {
 	cleanup_strings char **sources = service_sources(service);
+	cleanup_free char *place = xasprintf("services.%s", service->name);
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
-		cleanup_free char *place = xasprintf("services.%s: %s", service->name, sources[i]);
 		if (filesystem_check_source(sources[i], &error) < 0)
 			problem_add_error(problems, place, &error);
 	}
@@ -22,17 +22,18 @@ check_sources(const struct service *service, struct problem_list *problems)
 static void
 check_databases(const struct service *service, struct problem_list *problems)
 {
+	cleanup_free char *place = xasprintf("services.%s.data.sqlite", service->name);
 	for (size_t i = 0; service->databases != NULL && service->databases[i] != NULL; i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
 		const char *path = service->databases[i];
-		cleanup_free char *place = xasprintf("services.%s: database %s", service->name, path);
 		if (sqlite_inspect(path, &error) < 0) {
 			problem_add_error(problems, place, &error);
 			continue;
 		}
 		cleanup_free char *holders = sqlite_holders(path);
 		if (holders != NULL)
-			problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "open in %s", holders);
+			problem_add(
+			    problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "%s is open in %s", path, holders);
 	}
 }
 

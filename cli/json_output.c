@@ -6,6 +6,9 @@
 
 #include <stdio.h>
 
+/* As many as a double keeps: 1.7 is not to come out as 1.6999999999999999. */
+#define REAL_DIGITS 15
+
 void
 json_output_start(void)
 {
@@ -92,7 +95,7 @@ json_output_problems(const struct problem_list *problems)
 void
 json_output_print(json_t *document)
 {
-	json_dumpf(document, stdout, JSON_COMPACT);
+	json_dumpf(document, stdout, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
 	putchar('\n');
 	json_decref(document);
 }

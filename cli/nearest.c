@@ -11,24 +11,26 @@ least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Insertions, deletions, replacements. */
+/* Insertions, deletions, replacements, and neighbours that changed places. */
 static size_t
 distance(const char *a, const char *b)
 {
-	size_t length = strlen(b);
-	cleanup_free size_t *row = xcalloc(length + 1, sizeof(*row));
-	for (size_t j = 0; j <= length; j++)
+	size_t width = strlen(b) + 1;
+	cleanup_free size_t *cells = xcalloc(3 * width, sizeof(*cells));
+	size_t *before = cells, *above = cells + width, *row = cells + 2 * width;
+	for (size_t j = 0; j < width; j++)
 		row[j] = j;
 	for (size_t i = 1; a[i - 1] != '\0'; i++) {
-		size_t diagonal = row[0];
+		size_t *oldest = before;
+		before = above, above = row, row = oldest;
 		row[0] = i;
-		for (size_t j = 1; j <= length; j++) {
-			size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			row[j] = least(replaced, least(row[j], row[j - 1]) + 1);
+		for (size_t j = 1; j < width; j++) {
+			row[j] = least(above[j - 1] + (a[i - 1] != b[j - 1]), least(above[j], row[j - 1]) + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = least(row[j], before[j - 2] + 1);
 		}
 	}
-	return row[length];
+	return row[width - 1];
 }
 
 const char *

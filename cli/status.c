@@ -257,7 +257,9 @@ print_json(const struct status_report *report, const struct status_house *house)
 	for (size_t i = 0; i < report->attention_count; i++) {
 		const struct status_attention *item = &report->attention[i];
 		json_t *object = json_object();
-		json_object_set_new(object, "condition", json_output_text(status_condition_word(item->condition)));
+		const char *condition =
+		    item->condition != STATUS_GOOD ? status_condition_word(item->condition) : NULL;
+		json_object_set_new(object, "condition", json_output_text(condition));
 		json_object_set_new(object, "subject", json_output_text(item->subject));
 		json_object_set_new(object, "message", json_output_text(item->message));
 		json_object_set_new(object, "hint", json_output_text(item->hint));

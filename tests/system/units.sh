@@ -45,7 +45,8 @@ at_rest() {
 	done
 }
 journal() { sqlite3 "$state/journal.sqlite" "$1"; }
-snapshots() { restic -q -r "$top/repository" --password-file "$top/password" --no-cache --no-lock snapshots --json | grep -o '"short_id"' | wc -l; }
+in_repository() { restic -q -r "$top/repository" --password-file "$top/password" --no-cache --no-lock "$@"; }
+snapshots() { in_repository snapshots --json | grep -o '"short_id"' | wc -l; }
 status_says() { # CODE: the exit code of `status`, its words in $answer
 	answer=$(atelier-backup status 2>&1)
 	is $? "$1" || { echo "$answer"; return 1; }
@@ -100,7 +101,9 @@ section "the files"
 verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-failed.service,-recover.service} 2>&1)
 ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
 ok "they name the installed program" grep -q '^ExecStart=/usr/local/bin/atelier-backup run$' "$installed/atelier-backup.service"
-ok "and its documentation" test -s "$(property atelier-backup.service Documentation | sed 's/^file://')"
+manual=$(property atelier-backup.service Documentation)
+manual=${manual#file:}
+ok "and its documentation" test -s "$manual"
 
 section "the nightly run"
 fresh 0
@@ -144,6 +147,7 @@ for how in kill_main kill_group; do
 	ok "there is one snapshot" is "$(snapshots)" 1
 	ok "nothing is owed" not test -e "$state/owed"
 	ok "no restic is left" not pgrep -x restic
+	ok "nor the lock of one" is "$(in_repository list locks)" ''
 	ok "status is content" status_says 0
 done
 
@@ -183,6 +187,23 @@ ok "it took longer than the watchdog's patience" test $((SECONDS - begun)) -gt 3
 ok "the run ended well" property_is atelier-backup.service Result success
 ok "the recovery, too" property_is atelier-backup-recover.service Result success
 ok "there is one snapshot" is "$(snapshots)" 1
+
+section "a second instance, as the documentation makes one"
+fresh 0
+sed -n '/^    for unit in/,/^    systemctl daemon-reload/p' "$manual" >"$top/make-instance"
+ok "its units are made" bash -eu "$top/make-instance"
+mkdir /etc/media
+mv /etc/atelier/backup-manifest.json /etc/media/manifest.json
+verified=$(systemd-analyze verify /etc/systemd/system/media-backup{.service,.timer,-failed.service,-recover.service} 2>&1)
+ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
+ok "it starts" systemctl start media-backup.service
+ok "ends well" until_true property_is media-backup.service ActiveState inactive
+ok "there is one snapshot" is "$(snapshots)" 1
+ok "the first instance knows nothing of it" not test -e "$state"
+ok "its recovery is its own" property_is media-backup.service OnFailure media-backup-failed.service
+ok "recovery" systemctl start media-backup-recover.service
+ok "looks at its state" test -e /var/lib/media-backup/journal.sqlite
+ok "and nowhere else" not test -e "$state"
 
 echo
 if [[ $failures -gt 0 ]]; then

@@ -1,0 +1,94 @@
+/* Jobs come into the engine from the journal. */
+#include "core/alloc.h"
+#include "jobs/engine_internal.h"
+
+struct id_list {
+	int64_t *items;
+	size_t count;
+};
+
+static void
+collect_id(void *context, const struct job_record *record)
+{
+	struct id_list *ids = context;
+	ids->items = xreallocarray(ids->items, ids->count + 1, sizeof(*ids->items));
+	ids->items[ids->count++] = record->id;
+}
+
+/* The dead runner had crossed off the last thing it owed, and died before it wrote how long that took. */
+static int
+end_former_absence(struct job *job, struct error *error)
+{
+	if (job->record.away_since == 0 || job_owes(job))
+		return 0;
+	cleanup_obligations struct obligation_list settled = {0};
+	if (journal_obligations(job->engine->settings.journal, job->record.id, false, &settled, error) < 0)
+		return -1;
+	for (size_t i = 0; i < settled.count; i++)
+		if (settled.items[i].settled_at > job->back_at)
+			job->back_at = settled.items[i].settled_at;
+	job_end_absence(job);
+	return 0;
+}
+
+static int
+load_job(struct engine *engine, int64_t id, struct error *error)
+{
+	cleanup_job struct job_record record = {0};
+	int found = journal_job(engine->settings.journal, id, &record, error);
+	if (found <= 0)
+		return found;
+	cleanup_obligations struct obligation_list owed = {0};
+	if (journal_obligations(engine->settings.journal, id, true, &owed, error) < 0)
+		return -1;
+	struct job *job = xcalloc(1, sizeof(*job));
+	job->engine = engine;
+	job->record = record;
+	record = (struct job_record){0};
+	job->owed = owed;
+	owed = (struct obligation_list){0};
+	TAILQ_INSERT_TAIL(&engine->jobs, job, entry);
+	if (end_former_absence(job, error) < 0)
+		return -1;
+	if (job->record.state == JOB_PENDING) {
+		job_post(job, EVENT_TAKE, NULL);
+		return 0;
+	}
+	cleanup_error struct error interrupted = {0};
+	if (engine->settings.machine->states[job->record.state].loses_work)
+		error_set(&interrupted, ERROR_INTERRUPTED, "the program died in state %s",
+		    job_state_word(job->record.state));
+	job->taken_over = true;
+	job_post(job, EVENT_RECOVER, &interrupted);
+	return 0;
+}
+
+/* Somebody may have asked for it sooner (journal_hasten). */
+static int
+refresh_due_time(struct job *job, struct error *error)
+{
+	cleanup_job struct job_record record = {0};
+	int found = journal_job(job->engine->settings.journal, job->record.id, &record, error);
+	if (found > 0)
+		job->record.due_at = record.due_at;
+	return found < 0 ? -1 : 0;
+}
+
+int
+engine_load(struct engine *engine, struct error *error)
+{
+	if (error_is_set(&engine->journal_error))
+		return 0; /* what it says now would be taken for work */
+	struct id_list ids = {0};
+	struct job_filter filter = {.unfinished = true};
+	int result = journal_jobs(engine->settings.journal, &filter, collect_id, &ids, error);
+	for (size_t i = 0; result == 0 && i < ids.count; i++) {
+		struct job *job = engine_find(engine, ids.items[i]);
+		if (job == NULL)
+			result = load_job(engine, ids.items[i], error);
+		else if (job->record.state == JOB_DELAYING)
+			result = refresh_due_time(job, error);
+	}
+	free(ids.items);
+	return result;
+}
