@@ -34,28 +34,9 @@ gathered_clear(struct gathered *gathered)
 #define cleanup_gathered __attribute__((cleanup(gathered_clear)))
 
 static void
-copy_job(struct job_record *target, const struct job_record *source)
-{
-	*target = *source;
-	target->service = xstrdup(source->service);
-	target->snapshot_id = xstrdup_null(source->snapshot_id);
-	target->error = (struct error){.code = ERROR_NONE};
-	error_copy(&target->error, &source->error);
-	target->spec = (struct service){.name = NULL};
-}
-
-static void
 on_job(void *context, const struct job_record *job)
 {
-	struct status_facts *facts = context;
-	if (!facts->has_current) {
-		copy_job(&facts->current, job);
-		facts->has_current = true;
-	}
-	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
-		copy_job(&facts->verdict, job);
-		facts->has_verdict = true;
-	}
+	status_facts_learn(context, job);
 }
 
 static int

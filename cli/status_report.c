@@ -30,6 +30,32 @@ status_report_code(const struct status_report *report)
 	return codes[report->condition];
 }
 
+/* All but the spec: the manifest's entry is what counts here. */
+static void
+copy_job(struct job_record *target, const struct job_record *source)
+{
+	*target = *source;
+	target->service = xstrdup(source->service);
+	target->snapshot_id = xstrdup_null(source->snapshot_id);
+	target->error = (struct error){.code = ERROR_NONE};
+	error_copy(&target->error, &source->error);
+	target->spec = (struct service){.name = NULL};
+}
+
+void
+status_facts_learn(struct status_facts *facts, const struct job_record *job)
+{
+	if (!facts->has_current) {
+		copy_job(&facts->current, job);
+		facts->has_current = true;
+	}
+	/* A job that somebody cancelled says nothing about whether the failure before it is gone. */
+	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
+		copy_job(&facts->verdict, job);
+		facts->has_verdict = true;
+	}
+}
+
 void
 status_facts_clear(struct status_facts *facts)
 {

@@ -19,6 +19,9 @@ struct status_facts {
 	struct last_good good;
 };
 
+/* Takes note of a job of the service; they come newest first. */
+void status_facts_learn(struct status_facts *facts, const struct job_record *job);
+
 void status_facts_clear(struct status_facts *facts);
 
 /* What concerns all of them. Times are wall-clock microseconds. */

@@ -83,6 +83,12 @@ job_step_again(struct job *job, int64_t delay)
 }
 
 void
+job_set_deadline(struct job *job, int64_t span)
+{
+	job->deadline_at = span > 0 ? clock_monotonic(job->engine->settings.clock) + span : 0;
+}
+
+void
 job_post(struct job *job, enum job_event event, const struct error *error)
 {
 	struct message *message = message_new(job, MESSAGE_EVENT);
@@ -196,10 +202,8 @@ enter(struct job *job)
 		job_free(job);
 		return;
 	}
-	if (state->deadline != NULL) {
-		int64_t span = state->deadline(job);
-		job->deadline_at = span > 0 ? clock_monotonic(engine->settings.clock) + span : 0;
-	}
+	if (state->deadline != NULL)
+		job_set_deadline(job, state->deadline(job));
 	job->step = state->steps;
 	begin_step(job);
 }

@@ -204,6 +204,9 @@ void job_step_finished(struct job *job, const struct error *error);
 /* Begins the same step again (it has more to do), after `delay` microseconds (0: at once). */
 void job_step_again(struct job *job, int64_t delay);
 
+/* The state's deadline is `span` from now: for a step that has a time of its own. */
+void job_set_deadline(struct job *job, int64_t span);
+
 /* Posts an event from outside the steps (a unit that came back to life). */
 void job_post(struct job *job, enum job_event event, const struct error *error);
 

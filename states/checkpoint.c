@@ -246,16 +246,13 @@ static enum step_result
 run_pre_backup(struct job *job, struct error *error)
 {
 	const struct service *spec = &job->record.spec;
-	if (spec->pre_backup != NULL || spec->post_backup != NULL) {
-		/* postBackup is owed from the moment preBackup may have done anything; alone, it is due after
-		 * every backup. */
-		struct obligation post = {
-		    .kind = OBLIGATION_POST_BACKUP, .subject = spec->name, .role = UNIT_ROLE_MAIN};
-		if (spec->post_backup != NULL && job_owe(job, &post, 1, error) < 0)
-			return STEP_FAILED;
-	}
+	/* postBackup is owed from the moment preBackup may have done anything; alone, it is due after every backup. */
+	struct obligation post = {.kind = OBLIGATION_POST_BACKUP, .subject = spec->name, .role = UNIT_ROLE_MAIN};
+	if (spec->post_backup != NULL && job_owe(job, &post, 1, error) < 0)
+		return STEP_FAILED;
 	if (spec->pre_backup == NULL)
 		return STEP_DONE;
+	job_set_deadline(job, spec->deadlines.hook);
 	struct hook_request request = {
 	    .kind = "preBackup",
 	    .command = spec->pre_backup,
@@ -272,8 +269,7 @@ run_pre_backup(struct job *job, struct error *error)
 static int64_t
 deadline(const struct job *job)
 {
-	const struct service *spec = &job->record.spec;
-	return spec->deadlines.preflight + (spec->pre_backup != NULL ? spec->deadlines.hook : 0);
+	return job->record.spec.deadlines.preflight;
 }
 
 static void

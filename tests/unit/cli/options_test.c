@@ -35,8 +35,8 @@ static const struct command one = {
 };
 static const struct command *const commands[] = {&many, &one, NULL};
 
-/* Words of a command line after the program's name, ended by NULL. */
-#define LINE(...) ((char *const[]){(char[]){"atelier-backup"}, __VA_ARGS__ __VA_OPT__(, ) NULL})
+/* A command line of words that contain blanks and worse. */
+#define LINE(...) ((char *const[]){word("atelier-backup"), __VA_ARGS__, NULL})
 
 static int
 parse(char *const *line, struct options *options, struct error *error)

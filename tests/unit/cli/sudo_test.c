@@ -17,8 +17,8 @@ variables_become_options_before_what_was_typed(void **state)
 	char *const line[] = {program, command, option, operand, NULL};
 	setenv("ATELIER_BACKUP_STATE_DIR", "/from/the environment", 1);
 	cleanup_strings char **arguments = sudo_arguments("/opt/atelier-backup", 4, line);
-	static const char *const expected[] = {"sudo", "--", "/opt/atelier-backup", "--state-dir=/from/the environment",
-	    "backup", "--state-dir=/typed", "web"};
+	static const char *const expected[] = {"sudo", "--", "/opt/atelier-backup",
+	    "--state-dir=/from/the environment", "backup", "--state-dir=/typed", "web"};
 	assert_int_equal(strings_count(arguments), ARRAY_LENGTH(expected));
 	for (size_t i = 0; i < ARRAY_LENGTH(expected); i++)
 		assert_string_equal(arguments[i], expected[i]);

@@ -1,0 +1,78 @@
+/* web is woken by a socket of its own and carries a dependant along; beside wiki there is a unit that is named in the
+ * manifest and does not run. */
+#include "tests/crash/services.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+#include "tests/system/lab_units.h"
+
+static void
+prepare(const char *root)
+{
+	lab_unit("crash-web@.socket", "[Socket]\nListenStream=%s/%%i/web/socket\n", root);
+	for (size_t i = 0; i < SERVICE_COUNT; i++) {
+		cleanup_free char *name = xasprintf("crash-%s@.service", service_names[i]);
+		lab_unit(
+		    name, "[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
+	}
+	lab_unit("crash-follower@.service", "[Unit]\nRequires=crash-web@%%i.service\nAfter=crash-web@%%i.service\n" SLEEPER);
+	lab_unit("crash-quiet@.service", SLEEPER);
+	lab_reload();
+}
+
+static void
+start(struct crash_case *crash)
+{
+	cleanup_free char *socket = xasprintf("crash-web@%u.socket", crash->number);
+	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
+	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
+	case_must(crash, "systemctl", "start", socket, follower, wiki, NULL);
+	/* The databases have to be there before the first backup looks at them. */
+	for (size_t i = 0; i < SERVICE_COUNT; i++) {
+		cleanup_free char *log = case_path(crash, "%s/data/files/log.txt", service_names[i]);
+		case_must(crash, "timeout", "20", "sh", "-c", "while [ ! -s \"$1\" ]; do sleep 0.01; done", "sh", log, NULL);
+	}
+}
+
+static void
+stop(struct crash_case *crash)
+{
+	cleanup_free char *all = xasprintf("crash-*@%u.*", crash->number);
+	case_run(crash, NULL, "systemctl", "stop", all, NULL);
+}
+
+static char *
+manifest_keys(const struct crash_case *crash, const char *service)
+{
+	if (strcmp(service, "web") == 0)
+		return xasprintf("\"stopUnits\": [\"crash-web@%u.service\"]", crash->number);
+	return xasprintf(
+	    "\"stopUnits\": [\"crash-wiki@%u.service\", \"crash-quiet@%u.service\"]", crash->number, crash->number);
+}
+
+static void
+check_running(struct crash_case *crash)
+{
+	cleanup_free char *socket = xasprintf("crash-web@%u.socket", crash->number);
+	cleanup_free char *web = xasprintf("crash-web@%u.service", crash->number);
+	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
+	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
+	cleanup_free char *quiet = xasprintf("crash-quiet@%u.service", crash->number);
+	case_run(crash, NULL, "systemctl", "is-active", socket, web, follower, wiki, quiet, NULL);
+	if (strcmp(crash->output, "active\nactive\nactive\nactive\ninactive\n") != 0)
+		case_fail(crash, "not what ran before: %s", crash->output);
+	case_must(crash, "systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", quiet, NULL);
+	if (strcmp(crash->output, "0\n") != 0)
+		case_fail(crash, "%s ran in between", quiet);
+}
+
+const struct services services_by_units = {
+    .prepare = prepare,
+    .clean_up = lab_forget_units,
+    .start = start,
+    .stop = stop,
+    .manifest_keys = manifest_keys,
+    .check_running = check_running,
+    .process_count = 0,
+};

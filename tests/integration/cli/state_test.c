@@ -1,0 +1,177 @@
+/* `status`, `show` and `check` on journals that a crash left behind. */
+#include "tests/integration/cli/cli_world.h"
+
+#include "jobs/journal.h"
+#include "jobs/manifest.h"
+
+/* What a runner wrote before it died, written by this test. */
+struct past {
+	struct manifest manifest;
+	struct journal *journal;
+	struct job_record job;
+};
+
+static void
+past_open(const struct world *world, struct past *past)
+{
+	cleanup_free char *manifest = world_path(world, "manifest.json");
+	cleanup_free char *directory = world_path(world, "state");
+	cleanup_problems struct problem_list problems = {.count = 0};
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	const struct manifest_overrides overrides = {.restic_program = world->restic, .cache_directory = "/nowhere"};
+	*past = (struct past){.journal = NULL};
+	assert_int_equal(manifest_load(manifest, &overrides, &past->manifest, &problems), 0);
+	if (journal_open(directory, clock_system(), &past->journal, &error) < 0)
+		fail_msg("%s", error.message);
+
+	const struct submission submission = {.service = &past->manifest.services[0]};
+	int64_t run, id;
+	bool added;
+	assert_int_equal(
+	    journal_submit(past->journal, RUN_MANUAL, NULL, &submission, 1, &run, &added, &id, &error), 0);
+	assert_int_equal(journal_job(past->journal, id, &past->job, &error), 1);
+}
+
+static void
+past_move(struct past *past, enum job_state state, enum job_outcome outcome)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	enum job_state from = past->job.state;
+	past->job.state = state;
+	past->job.outcome = outcome;
+	if (journal_update_job(past->journal, &past->job, from, true, "take", "told\033[31m by a test", &error) < 0)
+		fail_msg("%s", error.message);
+}
+
+static int64_t
+past_owe(struct past *past, const char *unit)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_free char *subject = xstrdup(unit);
+	struct obligation owed = {.kind = OBLIGATION_START_UNIT, .subject = subject, .settles = true};
+	past->job.away_since = clock_wall(clock_system());
+	owed.job_id = past->job.id;
+	if (journal_owe(past->journal, &past->job, &owed, 1, &error) < 0)
+		fail_msg("%s", error.message);
+	return owed.id;
+}
+
+static void
+past_close(struct past *past)
+{
+	job_record_clear(&past->job);
+	journal_close(past->journal);
+	manifest_clear(&past->manifest);
+}
+
+static void
+an_interrupted_job_is_told_with_what_to_do(void **state)
+{
+	struct world *world = *state;
+	struct past past;
+	past_open(world, &past);
+	past_move(&past, JOB_SNAPSHOT, OUTCOME_RUNNING);
+	past_owe(&past, "web.service");
+	expect_run(world, "status", 1);
+	expect_words(world->out, "web.service: was stopped for a backup and does not run again");
+	expect_words(world->out, "atelier-backup recover");
+	expect_words(world->out, "snapshot (interrupted)");
+	expect_run(world, "show 1", 0);
+	expect_words(world->out, "start-unit  web.service  owed");
+	expect_words(world->out, "told?[31m by a test");
+	past_close(&past);
+}
+
+static void
+a_living_runner_interrupts_nothing(void **state)
+{
+	struct world *world = *state;
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	struct past past;
+	bool held;
+	past_open(world, &past);
+	past_move(&past, JOB_SNAPSHOT, OUTCOME_RUNNING);
+	past_owe(&past, "web.service");
+	assert_int_equal(journal_lock_runner(past.journal, &held, NULL, &error), 0);
+	assert_true(held);
+	/* 5: it has no good backup yet. */
+	expect_run(world, "status", 5);
+	assert_null(strstr(world->out, "interrupted"));
+	assert_null(strstr(world->out, "web.service"));
+	json_t *document = expect_json(world, "status --json", 5);
+	assert_true(json_is_true(json_object_get(document, "runner")));
+	json_decref(document);
+	past_close(&past);
+}
+
+static void
+a_unit_that_was_given_up_is_a_failure(void **state)
+{
+	struct world *world = *state;
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	struct past past;
+	past_open(world, &past);
+	int64_t owed = past_owe(&past, "web.service");
+	assert_int_equal(journal_settle(past.journal, owed, RESULT_GIVEN_UP, "start\033 limit hit", &error), 0);
+	past_move(&past, JOB_PRUNED, OUTCOME_COMPLETE);
+	expect_run(world, "status", 1);
+	expect_words(
+	    world->out, "web.service: was stopped for a backup and does not run again (job 1): start? limit hit");
+	expect_run(world, "show 1", 0);
+	expect_words(world->out, "given-up");
+	past_close(&past);
+}
+
+static void
+partial_and_failed_have_their_exit_codes(void **state)
+{
+	struct world *world = *state;
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	struct past past;
+	past_open(world, &past);
+	past_move(&past, JOB_PRUNED, OUTCOME_COMPLETE);
+	expect_run(world, "status", 0);
+
+	/* The same service again: the last one counts. */
+	const struct submission again = {.service = &past.manifest.services[0]};
+	int64_t run, id;
+	bool added;
+	assert_int_equal(journal_submit(past.journal, RUN_MANUAL, NULL, &again, 1, &run, &added, &id, &error), 0);
+	job_record_clear(&past.job);
+	assert_int_equal(journal_job(past.journal, id, &past.job, &error), 1);
+	error_set(&past.job.error, ERROR_SOURCE_PARTLY_UNREADABLE, "2 files could not be read");
+	past_move(&past, JOB_PRUNED, OUTCOME_PARTIAL);
+	expect_run(world, "status", 3);
+	expect_words(world->out, "partial: 2 files could not be read");
+	past_close(&past);
+}
+
+static void
+a_damaged_journal_is_an_error_and_no_empty_one(void **state)
+{
+	struct world *world = *state;
+	static const char *const lines[] = {"status", "jobs", "show 1", "init"};
+	cleanup_free char *directory = world_path(world, "state");
+	mkdir(directory, 0700);
+	world_write(world, "state/journal.sqlite", "this is no database, whatever its name says");
+	for (size_t i = 0; i < ARRAY_LENGTH(lines); i++) {
+		expect_run(world, lines[i], 1);
+		assert_string_equal(world->out, "");
+		expect_words(world->err, "journal");
+	}
+	expect_run(world, "check", 1);
+	expect_words(world->out, "error: journal: ");
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    world_test(an_interrupted_job_is_told_with_what_to_do),
+	    world_test(a_living_runner_interrupts_nothing),
+	    world_test(a_unit_that_was_given_up_is_a_failure),
+	    world_test(partial_and_failed_have_their_exit_codes),
+	    world_test(a_damaged_journal_is_an_error_and_no_empty_one),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
