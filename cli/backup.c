@@ -32,6 +32,8 @@ run(const struct invocation *invocation)
 	if (cli_load_manifest(invocation, &manifest) < 0 ||
 	    cli_select_services(invocation, &manifest, false, &services, &count) < 0)
 		return CODE_USAGE;
+	if (cli_check_secrets(invocation, &manifest.restic) < 0)
+		return CODE_USAGE;
 	if (invocation->dry_run)
 		return dry_run(invocation, services, count);
 	cleanup_journal struct journal *journal = NULL;

@@ -284,7 +284,7 @@ run_show(const struct invocation *invocation)
 	cleanup_journal struct journal *journal = NULL;
 	cleanup_job struct job_record job = {.id = 0};
 	cleanup_error struct error error = {.code = ERROR_NONE};
-	int64_t id;
+	int64_t id = 0;
 	if (parse_job_id(invocation->operands[0], &id, &error) < 0)
 		return cli_fail(invocation, &error, CODE_USAGE);
 	if (cli_open_journal_readonly(invocation, &journal) < 0)

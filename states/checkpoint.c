@@ -4,6 +4,7 @@
 
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
+#include "core/problem.h"
 #include "states/work.h"
 
 /* One answer of the repository serves all jobs that begin within this time. */
@@ -25,6 +26,23 @@ static enum step_result
 check_restic(struct job *job, struct error *error)
 {
 	return restic_version(job->record.spec.restic.program, error) == NULL ? STEP_FAILED : STEP_DONE;
+}
+
+static enum step_result
+check_secrets(struct job *job, struct error *error)
+{
+	cleanup_problems struct problem_list problems = {0};
+	restic_check_secrets(&job->record.spec.restic, &problems);
+	for (size_t i = 0; i < problems.count; i++) {
+		const struct problem *problem = &problems.items[i];
+		if (problem->severity != PROBLEM_ERROR)
+			continue;
+		error_set(error, problem->code, "%s", problem->message);
+		if (problem->remedy != NULL)
+			error_hint(error, "%s", problem->remedy);
+		return STEP_FAILED;
+	}
+	return STEP_DONE;
 }
 
 /* ---- the repository ---- */
@@ -246,7 +264,8 @@ static enum step_result
 run_pre_backup(struct job *job, struct error *error)
 {
 	const struct service *spec = &job->record.spec;
-	/* postBackup is owed from the moment preBackup may have done anything; alone, it is due after every backup. */
+	/* postBackup is owed from the moment preBackup may have done anything; alone, it is due after every backup.
+	 */
 	struct obligation post = {.kind = OBLIGATION_POST_BACKUP, .subject = spec->name, .role = UNIT_ROLE_MAIN};
 	if (spec->post_backup != NULL && job_owe(job, &post, 1, error) < 0)
 		return STEP_FAILED;
@@ -282,6 +301,7 @@ leave(struct job *job)
 static const struct step steps[] = {
     {"checking what is declared", check_what_is_declared},
     {"looking for restic", check_restic},
+    {"reading the secrets", check_secrets},
     {"reaching the repository", reach_repository},
     {"removing the lock of a dead restic", step_unlock_dead},
     {"checking the paths", check_sources},

@@ -70,7 +70,12 @@ case_fail(struct crash_case *crash, const char *format, ...)
 	fprintf(stderr, "commit %u: %s; what happened:\n%s\n", crash->number, words,
 	    crash->log.string != NULL ? crash->log.string : "");
 	fflush(stderr);
-	crash->services->stop(crash);
+	/* The clean-up may fail as well. */
+	static bool failed;
+	if (!failed) {
+		failed = true;
+		crash->services->stop(crash);
+	}
 	end_children(crash);
 	_exit(1);
 }
@@ -94,8 +99,8 @@ spawn(struct crash_case *crash, const char *variable, const char *output, char *
 	_exit(127);
 }
 
-/* Every child is reaped at once, not only the one that is waited for: a hook that waits for the end of a service would
- * wait for its zombie. Returns false when the time is over. */
+/* Every child is reaped at once, not only the one that is waited for: a hook that waits for the end of a service
+ * would wait for its zombie. Returns false when the time is over. */
 static bool
 reap_until(pid_t wanted, int *ret_status)
 {
@@ -211,6 +216,14 @@ set_variable(const struct crash_case *crash, const char *name, const char *file)
 	setenv(name, path, 1);
 }
 
+/* There is nothing to back up before a service has made it. */
+static void
+wait_for_data(struct crash_case *crash, const char *service)
+{
+	cleanup_free char *log = case_path(crash, "%s/data/files/log.txt", service);
+	case_must(crash, "sh", "-c", "while [ ! -s \"$1\" ]; do sleep 0.01; done", "sh", log, NULL);
+}
+
 void
 case_set_up(struct crash_case *crash)
 {
@@ -236,6 +249,8 @@ case_set_up(struct crash_case *crash)
 		make_directory(crash, home);
 	}
 	crash->services->start(crash);
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		wait_for_data(crash, service_names[i]);
 }
 
 void

@@ -31,8 +31,8 @@ void case_tear_down(struct crash_case *crash);
 /* Tells what happened, ends everything that the case has started, and this process. */
 void case_fail(struct crash_case *crash, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
-/* Runs a command to its end and returns its wait status; `variable` (may be NULL) is set to the case's number for it. A
- * command that takes a minute fails the case. */
+/* Runs a command to its end and returns its wait status; `variable` (may be NULL) is set to the case's number for it.
+ * A command that takes a minute fails the case. */
 int case_run(struct crash_case *crash, const char *variable, const char *program, ...) __attribute__((sentinel));
 
 /* The same for a command that has to end well. */
@@ -49,7 +49,7 @@ pid_t *case_children(struct crash_case *crash, size_t *ret_count);
 /* A path in the case's directory. The caller owns it. */
 char *case_path(const struct crash_case *crash, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define PROGRAM	     TEST_BINARY_DIR "/atelier-backup"
+#define PROGRAM      TEST_BINARY_DIR "/atelier-backup"
 #define DEMO_SERVICE TEST_BINARY_DIR "/atelier-demo-service"
 
 #endif

@@ -42,8 +42,8 @@ static char *
 manifest_keys(const struct crash_case *crash, const char *service)
 {
 	cleanup_free char *home = case_path(crash, "%s", service);
-	return xasprintf("\"stopUnits\": [], \"preBackup\": \"%s stop %s %s\", \"postBackup\": \"%s start %s %s\"", HOOK,
-	    DEMO_SERVICE, home, HOOK, DEMO_SERVICE, home);
+	return xasprintf("\"stopUnits\": [], \"preBackup\": \"%s stop %s %s\", \"postBackup\": \"%s start %s %s\"",
+	    HOOK, DEMO_SERVICE, home, HOOK, DEMO_SERVICE, home);
 }
 
 static bool

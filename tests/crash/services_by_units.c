@@ -13,10 +13,10 @@ prepare(const char *root)
 	lab_unit("crash-web@.socket", "[Socket]\nListenStream=%s/%%i/web/socket\n", root);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		cleanup_free char *name = xasprintf("crash-%s@.service", service_names[i]);
-		lab_unit(
-		    name, "[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
+		lab_unit(name, "[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
 	}
-	lab_unit("crash-follower@.service", "[Unit]\nRequires=crash-web@%%i.service\nAfter=crash-web@%%i.service\n" SLEEPER);
+	lab_unit("crash-follower@.service",
+	    "[Unit]\nRequires=crash-web@%%i.service\nAfter=crash-web@%%i.service\n" SLEEPER);
 	lab_unit("crash-quiet@.service", SLEEPER);
 	lab_reload();
 }
@@ -28,11 +28,6 @@ start(struct crash_case *crash)
 	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
 	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
 	case_must(crash, "systemctl", "start", socket, follower, wiki, NULL);
-	/* The databases have to be there before the first backup looks at them. */
-	for (size_t i = 0; i < SERVICE_COUNT; i++) {
-		cleanup_free char *log = case_path(crash, "%s/data/files/log.txt", service_names[i]);
-		case_must(crash, "timeout", "20", "sh", "-c", "while [ ! -s \"$1\" ]; do sleep 0.01; done", "sh", log, NULL);
-	}
 }
 
 static void

@@ -96,13 +96,14 @@ world_usual_manifest(const struct world *world)
 static inline int
 world_setup(void **state)
 {
-	struct world *world = xcalloc(1, sizeof(*world));
-	*state = world;
-	world->restic = getenv(RESTIC_VARIABLE);
-	if (world->restic == NULL) {
+	const char *restic = getenv(RESTIC_VARIABLE);
+	if (restic == NULL) {
 		print_error("%s must name a restic 0.14 (scripts/test sets it)\n", RESTIC_VARIABLE);
 		return -1;
 	}
+	struct world *world = xcalloc(1, sizeof(*world));
+	*state = world;
+	world->restic = restic;
 	world->directory = temporary_directory_make();
 	cleanup_free char *data = world_path(world, "data");
 	cleanup_free char *location = world_path(world, "repo");

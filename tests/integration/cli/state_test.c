@@ -39,6 +39,8 @@ past_move(struct past *past, enum job_state state, enum job_outcome outcome)
 	enum job_state from = past->job.state;
 	past->job.state = state;
 	past->job.outcome = outcome;
+	if (job_state_is_terminal(state))
+		past->job.ended_at = clock_wall(clock_system());
 	if (journal_update_job(past->journal, &past->job, from, true, "take", "told\033[31m by a test", &error) < 0)
 		fail_msg("%s", error.message);
 }
