@@ -1,7 +1,7 @@
 #include "cli/command.h"
 
 #include "cli/json_output.h"
-#include "cli/nearest.h"
+#include "core/nearest.h"
 #include "cli/problems.h"
 #include "cli/terminal.h"
 #include "core/alloc.h"

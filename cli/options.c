@@ -1,6 +1,6 @@
 #include "cli/options.h"
 
-#include "cli/nearest.h"
+#include "core/nearest.h"
 #include "core/alloc.h"
 #include "core/text.h"
 

@@ -268,13 +268,13 @@ static json_t *
 bytes_json(json_t *document, const struct restic_progress *restic)
 {
 	json_object_set_new(document, "fraction", restic->fraction >= 0 ? json_real(restic->fraction) : json_null());
-	json_object_set_new(document, "bytesDone", json_output_count(restic->bytes_done));
-	json_object_set_new(document, "bytesTotal", json_output_count(restic->bytes_total));
-	json_object_set_new(document, "filesDone", json_output_count(restic->files_done));
-	json_object_set_new(document, "filesTotal", json_output_count(restic->files_total));
+	json_object_set_new(document, "bytes_done", json_output_count(restic->bytes_done));
+	json_object_set_new(document, "bytes_total", json_output_count(restic->bytes_total));
+	json_object_set_new(document, "files_done", json_output_count(restic->files_done));
+	json_object_set_new(document, "files_total", json_output_count(restic->files_total));
 	json_object_set_new(document, "errors", json_output_count(restic->errors));
 	json_object_set_new(
-	    document, "secondsLeft", restic->seconds_left >= 0 ? json_integer(restic->seconds_left) : json_null());
+	    document, "seconds_left", restic->seconds_left >= 0 ? json_integer(restic->seconds_left) : json_null());
 	return document;
 }
 

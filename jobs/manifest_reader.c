@@ -1,9 +1,9 @@
 #include "jobs/manifest_internal.h"
 
 #include "core/alloc.h"
+#include "core/nearest.h"
 #include "core/clock.h"
 
-#include <ctype.h>
 #include <string.h>
 
 /* Nobody reads more at once, and a hostile file could cause millions. */
@@ -11,9 +11,6 @@
 
 /* Lists grow by copying; a service has a handful of entries. */
 #define LIST_LIMIT 1000
-
-/* No key of ours is longer. */
-#define LONGEST_KEY 24
 
 /* How much of a text from the file is repeated in a message: "%.*s" with SHOWN, text. */
 #define SHOWN 80
@@ -389,46 +386,19 @@ find_key_of_version(const struct manifest_key *keys, const char *name, int versi
 	return NULL;
 }
 
-/* Insertions, deletions and replacements between two words, capitals aside. Both are short. */
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[LONGEST_KEY + 1];
-	size_t length = strlen(b);
-	for (size_t j = 0; j <= length; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i] != '\0'; i++) {
-		size_t diagonal = row[0];
-		row[0] = i + 1;
-		for (size_t j = 0; j < length; j++) {
-			size_t replaced = diagonal + (tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]));
-			size_t shorter = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
-			diagonal = row[j + 1];
-			row[j + 1] = replaced < shorter ? replaced : shorter;
-		}
-	}
-	return row[length];
-}
-
-/* The known key that was probably meant: one slip in three letters still looks like the word. */
+/* The known key that was probably meant. */
 static const char *
 nearest_key(const struct manifest_key *keys, const char *name, int version)
 {
-	size_t length = strlen(name);
-	size_t best = length / 3 + 1;
-	const char *nearest = NULL;
-	if (length > LONGEST_KEY)
-		return NULL;
-	for (; keys->name != NULL; keys++) {
-		if (!key_is_of_version(keys, version))
-			continue;
-		size_t away = distance(name, keys->name);
-		if (away < best) {
-			best = away;
-			nearest = keys->name;
-		}
-	}
-	return nearest;
+	size_t count = 0;
+	while (keys[count].name != NULL)
+		count++;
+	cleanup_free const char **words = xcalloc(count, sizeof(*words));
+	size_t known = 0;
+	for (size_t i = 0; i < count; i++)
+		if (key_is_of_version(&keys[i], version))
+			words[known++] = keys[i].name;
+	return nearest_word(name, words, known);
 }
 
 static char *

@@ -2,20 +2,15 @@
 
 #include "core/alloc.h"
 #include "core/digest.h"
-#include "core/file.h"
 #include "states/machine.h"
 
 int
 repository_place(const struct restic_settings *settings, char **ret_place, struct error *error)
 {
-	cleanup_free char *location = NULL;
-	size_t length;
-	if (file_read(settings->repository_file, 64 * 1024, &location, &length, error) < 0)
-		return -1;
-	while (length > 0 && strchr(" \t\r\n", location[length - 1]) != NULL)
-		length--;
-	if (length == 0)
-		return error_set(error, ERROR_SECRET, "%s is empty", settings->repository_file);
-	*ret_place = digest_sha256(location, length);
+	/* Without the password that may stand in it: a new password is no new place. */
+	cleanup_free char *location = restic_repository_words(settings);
+	if (location == NULL || *location == '\0')
+		return error_set(error, ERROR_SECRET, "%s does not name a repository", settings->repository_file);
+	*ret_place = digest_sha256(location, strlen(location));
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "tests/crash/services.h"
+#include "tests/unit/core/temporary.h"
 
 #define PATIENCE     USEC_PER_MIN
 #define OUTPUT_LIMIT ((size_t)1024 * 1024)
@@ -256,8 +257,7 @@ case_set_up(struct crash_case *crash)
 void
 case_tear_down(struct crash_case *crash)
 {
-	case_must(crash, "rm", "-rf", crash->directory, NULL);
+	temporary_directory_remove(crash->directory);
 	free(crash->output);
-	free(crash->directory);
 	text_clear(&crash->log);
 }

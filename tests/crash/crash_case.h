@@ -25,7 +25,7 @@ struct crash_case {
  * of every command of it, to the case. */
 void case_set_up(struct crash_case *crash);
 
-/* Stops the services and removes the directory. */
+/* Removes the directory of a case that ended well. The services are stopped by then. */
 void case_tear_down(struct crash_case *crash);
 
 /* Tells what happened, ends everything that the case has started, and this process. */

@@ -1,5 +1,5 @@
 /* "Did you mean ...?" */
-#include "cli/nearest.h"
+#include "core/nearest.h"
 
 #include "core/alloc.h"
 

@@ -1,14 +1,22 @@
-#include "cli/nearest.h"
+#include "core/nearest.h"
 
 #include "core/alloc.h"
 #include "core/text.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
 
 static size_t
 least(size_t a, size_t b)
 {
 	return a < b ? a : b;
+}
+
+static bool
+same_letter(char a, char b)
+{
+	return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
 /* Insertions, deletions, replacements, and neighbours that changed places. */
@@ -25,8 +33,9 @@ distance(const char *a, const char *b)
 		before = above, above = row, row = oldest;
 		row[0] = i;
 		for (size_t j = 1; j < width; j++) {
-			row[j] = least(above[j - 1] + (a[i - 1] != b[j - 1]), least(above[j], row[j - 1]) + 1);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+			row[j] =
+			    least(above[j - 1] + !same_letter(a[i - 1], b[j - 1]), least(above[j], row[j - 1]) + 1);
+			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]))
 				row[j] = least(row[j], before[j - 2] + 1);
 		}
 	}
