@@ -1,5 +1,7 @@
 #include "states/given_up.h"
 
+#include <systemd/sd-daemon.h>
+
 #include "adapters/hook.h"
 #include "core/alloc.h"
 #include "core/log.h"
@@ -23,6 +25,16 @@ tried(void *context, const struct error *error)
 	event_base_loopbreak(attempt->base);
 }
 
+/* Waiting for a slow unit is no hang. */
+static void
+ping_watchdog(evutil_socket_t descriptor, short what, void *context)
+{
+	(void)descriptor;
+	(void)what;
+	(void)context;
+	sd_notify(0, "WATCHDOG=1");
+}
+
 static void
 too_late(evutil_socket_t descriptor, short what, void *context)
 {
@@ -39,7 +51,10 @@ wait_for(struct attempt *attempt, int64_t deadline)
 	struct timeval span = {.tv_sec = deadline / USEC_PER_SEC, .tv_usec = deadline % USEC_PER_SEC};
 	struct event *timer = evtimer_new(attempt->base, too_late, attempt);
 	event_add(timer, &span);
+	struct event *ping = event_new(attempt->base, -1, EV_PERSIST, ping_watchdog, NULL);
+	event_add(ping, &(struct timeval){.tv_sec = 1});
 	event_base_dispatch(attempt->base);
+	event_free(ping);
 	event_free(timer);
 	if (attempt->systemd != NULL)
 		systemd_call_abandon(attempt->systemd);
