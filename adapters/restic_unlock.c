@@ -32,6 +32,7 @@ struct unlock_call {
 	char **locks; /* ids */
 	size_t next;  /* the one that is read next */
 	struct text lock;
+	bool gone;      /* that one, before it could be read */
 	size_t found;   /* of ours */
 	char *obstacle; /* why `unlock` must not run; or NULL */
 };
@@ -149,6 +150,7 @@ run_read(struct unlock_call *unlock, struct error *error)
 	const char *const arguments[] = {"cat", "lock", unlock->locks[unlock->next++], "--no-lock", NULL};
 	const struct restic_step step = {.name = "restic cat lock", .arguments = arguments};
 	unlock->step = UNLOCK_READ;
+	unlock->gone = false;
 	text_clear(&unlock->lock);
 	return restic_call_run(&unlock->call, &step, error);
 }
@@ -201,10 +203,21 @@ advance(struct unlock_call *unlock, struct error *error)
 /* Between the listing and the reading, a live process may have finished, or refreshed its lock under a new
  * name. */
 static bool
-lock_is_gone(const struct error *error)
+says_lock_is_gone(const char *words)
 {
-	return error->code == ERROR_RESTIC_FAILED && (strstr(error->message, "no such file or directory") != NULL ||
-							 strstr(error->message, "does not exist") != NULL);
+	return strstr(words, "no such file or directory") != NULL || strstr(words, "does not exist") != NULL;
+}
+
+static void
+take_stderr(struct restic_call *call, const char *line, size_t length)
+{
+	struct unlock_call *unlock = (struct unlock_call *)call;
+	restic_call_keep_words(call, line, length);
+	/* 0.14 looks again and again for 15 minutes. */
+	if (unlock->step == UNLOCK_READ && strstr(line, "retrying after") != NULL && says_lock_is_gone(line)) {
+		unlock->gone = true;
+		child_kill(call->child);
+	}
 }
 
 static void
@@ -212,7 +225,9 @@ unlock_ended(struct restic_call *call, const struct child_exit *exit, struct err
 {
 	struct unlock_call *unlock = (struct unlock_call *)call;
 	(void)exit;
-	if (unlock->step == UNLOCK_READ && lock_is_gone(error))
+	if (unlock->step == UNLOCK_READ && error->code == ERROR_RESTIC_FAILED && says_lock_is_gone(error->message))
+		unlock->gone = true;
+	if (unlock->step == UNLOCK_READ && unlock->gone)
 		error_clear(error);
 	else if (unlock->step == UNLOCK_READ && !error_is_set(error))
 		take_lock(unlock);
@@ -237,6 +252,7 @@ unlock_release(struct restic_call *call)
 
 static const struct restic_operation unlock_operation = {
     .take_stdout = take_stdout,
+    .take_stderr = take_stderr,
     .ended = unlock_ended,
     .release = unlock_release,
 };

@@ -74,6 +74,19 @@ tell_recovery(void *context, const struct recovery_report *report)
 	    report->jobs, report->obligations, report->children);
 }
 
+/* What a job owes that was set aside as damaged: nobody else will pay it. */
+static int
+pay_for_damaged_jobs(struct world *world, struct journal *journal, struct error *error)
+{
+	size_t orphans;
+	struct given_up_report report = {0};
+	if (recovery_give_up_orphans(journal, &orphans, error) < 0)
+		return -1;
+	int result = orphans > 0 ? given_up_retry(world, journal, &report, error) : 0;
+	error_clear(&report.error);
+	return result;
+}
+
 static int
 run_as_runner(struct attending *attending, enum runner_end *ret_end, struct error *error)
 {
@@ -97,7 +110,9 @@ run_as_runner(struct attending *attending, enum runner_end *ret_end, struct erro
 	    .job_count = attending->wish->job_count,
 	    .all = attending->wish->all,
 	};
-	int result = runner_run(&settings, ret_end, error);
+	int result = pay_for_damaged_jobs(&world, attending->wish->journal, error);
+	if (result == 0)
+		result = runner_run(&settings, ret_end, error);
 	world_release(&world);
 	return result;
 }
@@ -197,6 +212,12 @@ report(const struct attendance *wish)
 		int found = wish->job_ids[i] == 0 ? 0 : journal_job(wish->journal, wish->job_ids[i], &job, &error);
 		if (found < 0)
 			return cli_fail(wish->invocation, &error, CODE_FAILED);
+		if (found == 0 && wish->job_ids[i] != 0) {
+			error_set(&error, ERROR_JOURNAL_DAMAGED, "the row of job %lld cannot be read any more",
+			    (long long)wish->job_ids[i]);
+			error_hint(&error, "docs/journal.md tells where it was put; back the service up again");
+			code = attend_graver(code, cli_fail(wish->invocation, &error, CODE_FAILED));
+		}
 		if (found == 0)
 			continue;
 		print_result(wish, &job);

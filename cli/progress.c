@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -43,6 +44,14 @@ progress_new(const struct clock *clock, bool json, bool verbose)
 	return progress;
 }
 
+/* A terminal that was halted (Ctrl-S), a hung connection: the jobs go on without being watched. */
+static bool
+somebody_reads(void)
+{
+	struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+	return poll(&output, 1, 0) > 0 && (output.revents & POLLOUT) != 0;
+}
+
 /* ---- the live line ---- */
 
 static void
@@ -66,7 +75,7 @@ static void
 draw_line(struct progress *progress, bool now)
 {
 	int64_t time = clock_monotonic(progress->clock);
-	if (!progress->live || (!now && time - progress->drawn_at < LIVE_INTERVAL))
+	if (!progress->live || (!now && time - progress->drawn_at < LIVE_INTERVAL) || !somebody_reads())
 		return;
 	clear_line(progress);
 	cleanup_text struct text line = {0};
@@ -151,6 +160,8 @@ json_event(struct progress *progress, const char *event, int64_t job_id, const c
 static void
 print_line(struct progress *progress, enum tone tone, const char *service, const char *words)
 {
+	if (!somebody_reads())
+		return;
 	clear_line(progress);
 	cleanup_free char *time = text_time_local(clock_wall(progress->clock));
 	printf("%s  %s%-16s %s%s\n", strlen(time) > 11 ? time + 11 : time, terminal_tone(stdout, tone), service,

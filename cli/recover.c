@@ -63,6 +63,13 @@ print_given_up(const struct invocation *invocation, const struct given_up_report
 		printf("  %s\n", report->error.message);
 }
 
+static bool
+something_is_owed(struct journal *journal)
+{
+	cleanup_obligations struct obligation_list owed = {0};
+	return journal_obligations(journal, 0, true, &owed, NULL) < 0 || owed.count > 0;
+}
+
 static enum exit_code
 run(const struct invocation *invocation)
 {
@@ -87,9 +94,9 @@ run(const struct invocation *invocation)
 	struct given_up_report report = {0};
 	if (retry_given_up(journal, &report, &error) < 0)
 		code = cli_fail(invocation, &error, CODE_FAILED);
-	if (report.tried > 0)
+	if (report.tried > 0 || invocation->json)
 		print_given_up(invocation, &report);
-	if (report.paid < report.tried)
+	if (report.paid < report.tried || something_is_owed(journal))
 		code = CODE_FAILED;
 	if (ids.count == 0 && report.tried == 0 && !invocation->json)
 		puts("nothing is owed and nothing is half done");

@@ -23,8 +23,6 @@ backoff_spread(int64_t span)
 int64_t
 backoff_delay(const struct job_record *job)
 {
-	if (error_class_of(job->error.code) == ERROR_CLASS_BUSY)
-		return USEC_PER_MIN + backoff_spread(USEC_PER_MIN);
 	if (job->error.code == ERROR_INTERRUPTED)
 		return 0; /* nothing outside failed: there is nothing to wait for */
 	int64_t delay = job->spec.retry_delay;

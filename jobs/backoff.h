@@ -8,9 +8,8 @@
 #include "jobs/job.h"
 
 /* Microseconds to wait before the attempt after `job`'s current one, judged by its error: transient failures
- * wait spec.retry_delay, doubled with each attempt, at most 1 h, with up to a quarter more by chance so that
- * many jobs do not come back at once; a locked repository is looked at again after 1 to 2 minutes; an attempt
- * that only our own death cut is taken up at once. */
+ * and locked repositories wait spec.retry_delay, doubled with each attempt, at most 1 h, with up to a quarter more by
+ * chance so that many jobs do not come back at once; an attempt that only our own death cut is taken up at once. */
 int64_t backoff_delay(const struct job_record *job);
 
 /* The due time that counts: a time further ahead than any delay this program draws is left over from a clock

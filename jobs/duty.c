@@ -122,13 +122,41 @@ job_progress(struct job *job, const struct restic_progress *progress)
 		job->engine->observer.progress(job->engine->observer.context, job, progress);
 }
 
+static int gravity(enum error_class class)
+{
+	switch (class) {
+	case ERROR_CLASS_NONE:
+		return 0;
+	case ERROR_CLASS_PARTIAL:
+		return 1;
+	case ERROR_CLASS_TRANSIENT:
+	case ERROR_CLASS_BUSY:
+		return 2;
+	case ERROR_CLASS_CANCELLED:
+		return 3;
+	case ERROR_CLASS_PERMANENT:
+	case ERROR_CLASS_BUG:
+		return 4;
+	}
+	return 4;
+}
+
 void
 job_judge(struct job *job, const struct error *error)
 {
-	if (!error_is_set(error) || job_has_failed(job))
-		return;
-	bool noted = error_is_set(&job->record.error);
-	bool partial = error_class_of(error->code) == ERROR_CLASS_PARTIAL;
-	if (!noted || !partial)
+	if (error_is_set(error) &&
+	    gravity(error_class_of(error->code)) > gravity(error_class_of(job->record.error.code)))
 		error_copy(&job->record.error, error);
+}
+
+bool
+job_shares_unit(const struct job *job, const char *unit)
+{
+	const struct job *other;
+	TAILQ_FOREACH(other, &job->engine->jobs, entry)
+	for (size_t i = 0; other != job && i < other->owed.count; i++)
+		if (other->owed.items[i].kind == OBLIGATION_START_UNIT &&
+		    strcmp(other->owed.items[i].subject, unit) == 0)
+			return true;
+	return false;
 }

@@ -7,6 +7,7 @@
 #include "jobs/backoff.h"
 #include "jobs/engine_internal.h"
 
+/* What steps say counts only while that step is under way; an event counts whatever state the job is in by now. */
 enum message_kind { MESSAGE_EVENT, MESSAGE_STEP_FINISHED, MESSAGE_STEP_AGAIN };
 
 struct message {
@@ -117,8 +118,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 		if (record->state == JOB_PENDING || record->state == JOB_DELAYING)
 			break;
 		record->due_at = now + backoff_delay(record);
-		if (error_class_of(record->error.code) != ERROR_CLASS_BUSY)
-			record->attempt++;
+		record->attempt++;
 		record->snapshot_begun = false;
 		replace_string(&record->snapshot_id, NULL);
 		error_clear(&record->error);
@@ -208,11 +208,20 @@ enter(struct job *job)
 	begin_step(job);
 }
 
+/* The service is being brought back after a good backup: the job is at its end anyway, and its snapshot is worth
+ * keeping. */
+static bool
+comes_too_late(const struct job *job, const struct error *error)
+{
+	return job->record.state == JOB_STARTING && job_guard_holds(job, GUARD_GOOD) && error_is_set(error) &&
+	       (error_class_of(error->code) == ERROR_CLASS_CANCELLED || error->code == ERROR_INTERRUPTED);
+}
+
 void
 engine_handle_event(struct job *job, enum job_event event, const struct error *error)
 {
 	const struct machine *machine = job->engine->settings.machine;
-	if (error_is_set(error))
+	if (error_is_set(error) && !comes_too_late(job, error))
 		job_judge(job, error);
 	const struct transition_row *row = machine_row(machine, job, event);
 	if (row == NULL) {
@@ -239,6 +248,7 @@ begin_step(struct job *job)
 	if (job->step == NULL)
 		return;
 	while (job->step->begin != NULL) {
+		job->generation++;
 		if (job->engine->observer.step != NULL)
 			job->engine->observer.step(job->engine->observer.context, job, job->step->word);
 		cleanup_error struct error error = {0};
@@ -264,16 +274,26 @@ begin_step(struct job *job)
 }
 
 static void
+handle_posted_event(struct job *job, const struct message *message)
+{
+	/* A job that waits again has nothing to be interrupted. */
+	if (machine_row(job->engine->settings.machine, job, message->event) == NULL)
+		log_debug("job %lld: %s comes too late", (long long)job->record.id, job_event_word(message->event));
+	else
+		engine_handle_event(job, message->event, &message->error);
+}
+
+static void
 handle_message(struct engine *engine, const struct message *message)
 {
 	struct job *job = engine_find(engine, message->job_id);
-	if (job == NULL || job->generation != message->generation) {
+	if (job == NULL || (message->kind != MESSAGE_EVENT && job->generation != message->generation)) {
 		log_debug("a late event for job %lld finds nothing", (long long)message->job_id);
 		return;
 	}
 	switch (message->kind) {
 	case MESSAGE_EVENT:
-		engine_handle_event(job, message->event, &message->error);
+		handle_posted_event(job, message);
 		return;
 	case MESSAGE_STEP_AGAIN:
 		if (message->delay > 0) {

@@ -114,7 +114,7 @@ struct job {
 	struct obligation_list owed; /* what is open, as in the journal */
 	struct engine *engine;
 	const struct step *step; /* the step that is under way */
-	uint64_t generation;     /* counts entries into states: tells late events apart */
+	uint64_t generation;     /* counts states and steps begun: tells late events apart */
 	int64_t deadline_at;     /* monotonic, 0: none */
 	int64_t wake_at;         /* monotonic: a parked step goes on, 0: not parked */
 	int64_t back_at;         /* wall: when the last unit was up again, before it was seen to stay up; 0: not */
@@ -210,8 +210,12 @@ void job_set_deadline(struct job *job, int64_t span);
 /* Posts an event from outside the steps (a unit that came back to life). */
 void job_post(struct job *job, enum job_event event, const struct error *error);
 
-/* Takes an error into the verdict: a failure outweighs what is partial, the first failure stays. */
+/* Takes an error into the verdict. The graver one stays, of two alike the first: partial, then what may be tried
+ * again, then cancelled, then permanent. */
 void job_judge(struct job *job, const struct error *error);
+
+/* Does another job of this engine owe the start of the unit? Only such a job will start it. */
+bool job_shares_unit(const struct job *job, const char *unit);
 
 bool job_owes(const struct job *job);
 bool job_has_failed(const struct job *job); /* the verdict is worse than partial */

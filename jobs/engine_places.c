@@ -71,7 +71,7 @@ fire_timers(struct engine *engine)
 			    "see what it waited for with `atelier-backup show %lld`; the manifest's "
 			    "deadlines.* set the limits",
 			    (long long)job->record.id);
-			job_post(job, EVENT_DEADLINE, &error);
+			engine_handle_event(job, EVENT_DEADLINE, &error);
 		} else if (job->wake_at != 0 && job->wake_at <= now) {
 			job->wake_at = 0;
 			job_step_again(job, 0);

@@ -150,9 +150,6 @@ int journal_obligations(
 /* Those given up (a person is needed), not tried again since. */
 int journal_given_up(struct journal *journal, struct obligation_list *ret_list, struct error *error);
 
-/* 1 if a job other than `job_id` owes the start of this unit, 0 if none does. */
-int journal_unit_is_held(struct journal *journal, const char *unit, int64_t job_id, struct error *error);
-
 /* ---- children: what a dead runner may have left running ---- */
 
 int journal_child_begin(struct journal *journal, int64_t job_id, const char *command,

@@ -198,13 +198,3 @@ journal_given_up(struct journal *journal, struct obligation_list *ret_list, stru
 	    "  AND later.subject = old.subject AND later.id > old.id) ORDER BY id",
 	    0, ret_list, error);
 }
-
-int
-journal_unit_is_held(struct journal *journal, const char *unit, int64_t job_id, struct error *error)
-{
-	int64_t other;
-	return journal_integer(journal,
-	    "SELECT job_id FROM obligation INDEXED BY obligation_open"
-	    " WHERE result = 'owed' AND kind = 'start-unit' AND subject = ? AND job_id <> ? LIMIT 1",
-	    VALUES(text_value(unit), integer_value(job_id)), &other, error);
-}

@@ -51,3 +51,29 @@ recovery_end_children(
 	*ret_ended = ended;
 	return result;
 }
+
+static bool
+has_unfinished_job(struct journal *journal, int64_t job_id)
+{
+	cleanup_job struct job_record job = {0};
+	return journal_job(journal, job_id, &job, NULL) > 0 && !job_state_is_terminal(job.state);
+}
+
+int
+recovery_give_up_orphans(struct journal *journal, size_t *ret_count, struct error *error)
+{
+	cleanup_obligations struct obligation_list owed = {0};
+	size_t count = 0;
+	if (journal_obligations(journal, 0, true, &owed, error) < 0)
+		return -1;
+	for (size_t i = 0; i < owed.count; i++) {
+		if (has_unfinished_job(journal, owed.items[i].job_id))
+			continue;
+		if (journal_settle(
+			journal, owed.items[i].id, RESULT_GIVEN_UP, "the job that owed it cannot be read", error) < 0)
+			return -1;
+		count++;
+	}
+	*ret_count = count;
+	return 0;
+}

@@ -204,6 +204,9 @@ set_up(struct runner *runner, struct error *error)
 		event_add(runner->signals[i], NULL);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* Stopped by the terminal, we could not bring anything back. */
+	signal(SIGTSTP, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
 	arm_watchdog(runner);
 	return 0;
 }

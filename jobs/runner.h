@@ -59,4 +59,8 @@ typedef void recovery_restic_fn(void *context, int64_t child_id, pid_t pid);
 int recovery_end_children(
     struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended, struct error *error);
 
+/* What is owed by a job that was set aside as damaged has nobody to pay it: it becomes given up, so that
+ * given_up_retry does. The runner lock is held by the caller. */
+int recovery_give_up_orphans(struct journal *journal, size_t *ret_count, struct error *error);
+
 #endif

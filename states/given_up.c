@@ -6,6 +6,10 @@
 #include "core/alloc.h"
 #include "core/log.h"
 
+/* For a unit whose job cannot be read any more: its name is enough to start it. */
+#define DEFAULT_SETTLE (2 * USEC_PER_SEC)
+#define DEFAULT_START  (5 * USEC_PER_MIN)
+
 struct attempt {
 	struct event_base *base;
 	struct systemd_call *systemd;
@@ -88,6 +92,7 @@ run_hook(struct world *world, const struct obligation *owed, const struct servic
 	    .command = spec->post_backup,
 	    .service = spec->name,
 	    .job = owed->job_id,
+	    .context = attempt,
 	};
 	attempt->hook = hook_start(world->base, &request, tried, &attempt->error);
 	if (attempt->hook != NULL)
@@ -109,10 +114,13 @@ given_up_retry(struct world *world, struct journal *journal, struct given_up_rep
 			return -1;
 		struct attempt attempt = {.base = world->base};
 		if (found == 0)
-			error_set(&attempt.error, ERROR_JOURNAL_DAMAGED, "the row of job %lld cannot be read",
-			    (long long)owed->job_id);
-		else if (owed->kind == OBLIGATION_START_UNIT)
+			job.spec = (struct service){.settle = DEFAULT_SETTLE, .deadlines = {.start = DEFAULT_START}};
+		if (owed->kind == OBLIGATION_START_UNIT)
 			start_unit(world, owed, &job.spec, &attempt);
+		else if (found == 0)
+			error_set(&attempt.error, ERROR_JOURNAL_DAMAGED,
+			    "postBackup of %s cannot be run: the row of job %lld cannot be read", owed->subject,
+			    (long long)owed->job_id);
 		else
 			run_hook(world, owed, &job.spec, &attempt);
 		if (error_is_set(&attempt.error)) {

@@ -24,6 +24,7 @@ struct world {
 		pid_t pid;
 	} *dead;
 	size_t dead_count;
+	int64_t unlocking_job; /* the one job that removes their locks; 0: none */
 };
 
 void world_init(struct world *world, struct event_base *base);

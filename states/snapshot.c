@@ -28,7 +28,11 @@ same_paths(char *const *left, char *const *right)
 	return true;
 }
 
-/* What restic said of unreadable items was journaled as it came; the exit code died with the runner. */
+/* At boot the network may come later than we do. */
+#define LISTING_TRIES 10
+#define LISTING_PAUSE (30 * USEC_PER_SEC)
+
+/* The exit code died with the runner. That restic complained was journaled as it came, so it is not lost with it. */
 static void
 adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *failure)
 {
@@ -42,17 +46,25 @@ adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *fai
 		error_set(failure, ERROR_SNAPSHOT_MISMATCH,
 		    "the snapshot that was found does not hold every declared path");
 	else if (job->record.missing_count > 0)
-		error_set(failure, ERROR_SOURCE_PARTLY_UNREADABLE, "%llu items could not be read",
-		    (unsigned long long)job->record.missing_count);
+		error_set(failure, ERROR_SOURCE_PARTLY_UNREADABLE,
+		    "restic complained, and its exit code died with the program: `atelier-backup show %lld`",
+		    (long long)job->record.id);
 }
 
 static void
 snapshots_listed(void *context, const struct restic_snapshot *snapshots, size_t count, const struct error *error)
 {
 	struct job *job = context;
-	work_of(job)->restic = NULL;
+	struct work *work = work_of(job);
+	work->restic = NULL;
 	cleanup_error struct error failure = {0};
 	error_copy(&failure, error);
+	if (error_class_of(failure.code) == ERROR_CLASS_TRANSIENT && ++work->listing_tries < LISTING_TRIES) {
+		/* Without the answer, the same snapshot might be made twice. */
+		job_note(job, "restic", failure.message);
+		job_step_again(job, LISTING_PAUSE);
+		return;
+	}
 	if (!error_is_set(&failure) && count > 0)
 		adopt(job, &snapshots[count - 1], &failure);
 	else if (!error_is_set(&failure) && !job->frozen)
@@ -95,7 +107,16 @@ restic_progressed(void *context, const struct restic_progress *progress)
 static void
 restic_says(void *context, const char *line)
 {
-	job_note(context, "restic", line);
+	struct job *job = context;
+	job_note(job, "restic", line);
+	if (job->record.missing_count > 0 || job->record.state != JOB_SNAPSHOT)
+		return;
+	/* Until restic has told its result: if we die before that, a snapshot that is found is not taken for
+	 * complete. */
+	job->record.missing_count = 1;
+	cleanup_error struct error error = {0};
+	if (job_save(job, &error) < 0)
+		engine_lose_journal(job->engine, &error);
 }
 
 static void
@@ -126,7 +147,9 @@ restic_finished(void *context, const struct restic_backup_result *result)
 		return;
 	}
 	/* The service came back first, and restic was ended after it: the attempt has failed already. */
-	job_step_again(job, 0);
+	if (work->ending_upload)
+		job_step_again(job, 0);
+	work->ending_upload = false;
 }
 
 static enum step_result
@@ -136,6 +159,7 @@ run_restic(struct job *job, struct error *error)
 	if (job->record.snapshot_id != NULL)
 		return STEP_DONE;
 	job->record.snapshot_begun = true;
+	job->record.missing_count = 0;
 	if (job_save(job, error) < 0)
 		return STEP_FAILED;
 
@@ -163,6 +187,40 @@ run_restic(struct job *job, struct error *error)
 	return STEP_WAITING;
 }
 
+/* ---- did the service stay down? ---- */
+
+static void
+units_seen_again(void *context, const struct unit_list *units, const struct error *error)
+{
+	struct job *job = context;
+	struct work *work = work_of(job);
+	work->systemd = NULL;
+	cleanup_error struct error failure = {0};
+	error_copy(&failure, error);
+	for (size_t i = 0; !error_is_set(&failure) && i < units->count; i++) {
+		const struct unit *unit = &units->items[i];
+		if (unit->active && unit_list_find(&work->units, unit->name) != NULL)
+			unit_returned_error(&failure, unit->name);
+	}
+	job_step_finished(job, &failure);
+}
+
+/* The watch has told of every unit that came back, but for a signal that is still under way: one last look, while a
+ * unit that runs can only be one that came back. */
+static enum step_result
+look_again(struct job *job, struct error *error)
+{
+	(void)error;
+	struct work *work = work_of(job);
+	if (work->watch == NULL)
+		return STEP_DONE;
+	cleanup_strings char **names = NULL;
+	for (size_t i = 0; i < work->units.count; i++)
+		strings_add(&names, work->units.items[i].name);
+	work->systemd = systemd_inspect(world_of(job)->systemd, names, units_seen_again, job);
+	return STEP_WAITING;
+}
+
 static void
 leave(struct job *job)
 {
@@ -181,6 +239,7 @@ static const struct step steps[] = {
     {"removing the lock of a dead restic", step_unlock_dead},
     {"looking for a finished snapshot", find_finished_snapshot},
     {"restic is reading", run_restic},
+    {"looking whether the service stayed down", look_again},
     {"proving the databases readable", step_prove_databases},
     {NULL, NULL},
 };

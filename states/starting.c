@@ -47,9 +47,7 @@ hand_over_held_units(struct job *job)
 {
 	for (size_t i = 0; i < job->owed.count;) {
 		const struct obligation *owed = &job->owed.items[i];
-		cleanup_error struct error error = {0};
-		if (owed->kind == OBLIGATION_START_UNIT &&
-		    journal_unit_is_held(engine_journal(job->engine), owed->subject, job->record.id, &error) > 0)
+		if (owed->kind == OBLIGATION_START_UNIT && job_shares_unit(job, owed->subject))
 			job_settle(job, i, RESULT_HANDED_OVER, NULL);
 		else
 			i++;
@@ -106,12 +104,27 @@ units_started(void *context, const struct error *error)
 	work->systemd = NULL;
 	if (!error_is_set(error)) {
 		settle_units(job, NULL, NULL);
+		job->start_rounds = 0;
 		job_step_finished(job, NULL);
 		return;
 	}
 	error_copy(&work->start_error, error);
 	job_note(job, "systemd", error->message);
 	job_step_again(job, ++job->start_rounds < ROUNDS ? pause_after(job->start_rounds) : 0);
+}
+
+/* A service that is down is a permanent failure, whatever kept us from starting it. */
+static void
+judge_given_up(struct job *job, const struct error *error)
+{
+	cleanup_error struct error failure = {0};
+	error_copy(&failure, error);
+	if (failure.code != ERROR_UNIT_START_FAILED) {
+		error_set(
+		    &failure, ERROR_UNIT_START_FAILED, "what was stopped could not be started: %s", error->message);
+		error_hint(&failure, "see to the reason, then run `atelier-backup recover`");
+	}
+	job_judge(job, &failure);
 }
 
 /* After the last round: those that run are paid, the others are given up, and the job says so. */
@@ -123,17 +136,17 @@ last_look(void *context, const struct unit_list *units, const struct error *erro
 	work->systemd = NULL;
 	struct unit_list none = {0};
 	settle_units(job, error_is_set(error) ? &none : units, work->start_error.message);
-	job_judge(job, &work->start_error);
+	judge_given_up(job, &work->start_error);
 	job->start_rounds = 0;
 	job_step_finished(job, NULL);
 }
 
 static void
-give_up_without_systemd(struct job *job, const struct error *error)
+give_up_units(struct job *job, const struct error *error)
 {
 	struct unit_list none = {0};
 	settle_units(job, &none, error->message);
-	job_judge(job, error);
+	judge_given_up(job, error);
 }
 
 static enum step_result
@@ -160,8 +173,13 @@ start_units(struct job *job, struct error *error)
 		return STEP_DONE;
 	cleanup_error struct error problem = {0};
 	struct systemd *systemd = world_systemd(world_of(job), &problem);
+	if (systemd == NULL && problem.code != ERROR_SYSTEMD_UNAVAILABLE && ++job->start_rounds < ROUNDS) {
+		job_note(job, "systemd", problem.message);
+		job_step_again(job, pause_after(job->start_rounds));
+		return STEP_WAITING;
+	}
 	if (systemd == NULL || work->judging_start) {
-		give_up_without_systemd(job, systemd == NULL ? &problem : &work->start_error);
+		give_up_units(job, systemd == NULL ? &problem : &work->start_error);
 		return STEP_DONE;
 	}
 	if (job->start_rounds < ROUNDS) {
@@ -279,6 +297,7 @@ end_upload(struct job *job, struct error *error)
 	if (work->backup == NULL)
 		return STEP_DONE;
 	restic_call_stop(work->backup);
+	work->ending_upload = true;
 	return STEP_WAITING;
 }
 

@@ -20,31 +20,21 @@ begin_absence(struct job *job, struct error *error)
 
 /* A unit that another job has stopped is inactive, but it was active before: it is owed by both, and started
  * when the last of them is through. */
-static int
-unit_is_owed(struct job *job, const struct unit *unit, bool *ret_owed, struct error *error)
+static bool
+unit_is_owed(const struct job *job, const struct unit *unit)
 {
-	*ret_owed = unit->active;
-	if (unit->active)
-		return 0;
-	int held = journal_unit_is_held(engine_journal(job->engine), unit->name, job->record.id, error);
-	*ret_owed = held > 0;
-	return held < 0 ? -1 : 0;
+	return unit->active || job_shares_unit(job, unit->name);
 }
 
-/* The rows for what has to run again, unwritten; the subjects stay the list's. -1 if the journal cannot be
- * asked. */
-static int
-collect_owed(struct job *job, const struct unit_list *units, struct obligation **ret_owed, size_t *ret_count,
-    struct error *error)
+/* The rows for what has to run again, unwritten; the subjects stay the list's. */
+static struct obligation *
+collect_owed(const struct job *job, const struct unit_list *units, size_t *ret_count)
 {
-	cleanup_free struct obligation *owed = xcalloc(units->count, sizeof(*owed));
+	struct obligation *owed = xcalloc(units->count, sizeof(*owed));
 	size_t count = 0;
 	for (size_t i = 0; i < units->count; i++) {
 		const struct unit *unit = &units->items[i];
-		bool is_owed;
-		if (unit_is_owed(job, unit, &is_owed, error) < 0)
-			return -1;
-		if (is_owed)
+		if (unit_is_owed(job, unit))
 			owed[count++] = (struct obligation){
 			    .kind = OBLIGATION_START_UNIT,
 			    .subject = unit->name,
@@ -52,18 +42,15 @@ collect_owed(struct job *job, const struct unit_list *units, struct obligation *
 			    .settles = unit->settles,
 			};
 	}
-	*ret_owed = take_pointer(owed);
 	*ret_count = count;
-	return 0;
+	return owed;
 }
 
 static int
 owe_units(struct job *job, const struct unit_list *units, struct error *error)
 {
-	cleanup_free struct obligation *owed = NULL;
 	size_t count;
-	if (collect_owed(job, units, &owed, &count, error) < 0)
-		return -1;
+	cleanup_free struct obligation *owed = collect_owed(job, units, &count);
 	return job_owe(job, owed, count, error);
 }
 
@@ -71,13 +58,9 @@ owe_units(struct job *job, const struct unit_list *units, struct error *error)
 static void
 owe_extra_units(struct job *job, const struct unit_list *extra)
 {
-	cleanup_free struct obligation *owed = NULL;
-	cleanup_error struct error error = {0};
 	size_t count;
-	if (collect_owed(job, extra, &owed, &count, &error) == 0)
-		job_owe_late(job, owed, count);
-	else
-		engine_lose_journal(job->engine, &error);
+	cleanup_free struct obligation *owed = collect_owed(job, extra, &count);
+	job_owe_late(job, owed, count);
 }
 
 static void
@@ -118,8 +101,7 @@ unit_returned(void *context, const char *name)
 {
 	struct job *job = context;
 	cleanup_error struct error error = {0};
-	error_set(&error, ERROR_UNIT_RETURNED, "%s came back to life while its data was being copied", name);
-	error_hint(&error, "find out what starts it (`systemctl status %s`) and add that unit to stopUnits", name);
+	unit_returned_error(&error, name);
 	job_post(job, EVENT_TRANSIENT, &error);
 }
 

@@ -24,6 +24,8 @@ work_abandon_calls(struct job *job)
 	struct work *work = job->work;
 	if (work == NULL)
 		return;
+	if (world_of(job)->unlocking_job == job->record.id)
+		world_of(job)->unlocking_job = 0;
 	if (work->restic != NULL)
 		restic_call_abandon(work->restic);
 	if (work->systemd != NULL)
@@ -81,6 +83,13 @@ work_forget_child(struct job *job, int64_t *child_id)
 }
 
 void
+unit_returned_error(struct error *error, const char *unit)
+{
+	error_set(error, ERROR_UNIT_RETURNED, "%s came back to life while its data was being copied", unit);
+	error_hint(error, "find out what starts it (`systemctl status %s`) and add that unit to stopUnits", unit);
+}
+
+void
 job_note_units(struct job *job, const char *verb, const struct unit_list *units)
 {
 	cleanup_text struct text line = {0};
@@ -100,6 +109,7 @@ dead_unlocked(void *context, size_t found, const struct error *error)
 	struct work *work = work_of(job);
 	struct world *world = world_of(job);
 	work->restic = NULL;
+	world->unlocking_job = 0;
 	if (error_is_set(error)) {
 		job_note(job, "restic", error->message);
 	} else {
@@ -116,15 +126,18 @@ enum step_result
 step_unlock_dead(struct job *job, struct error *error)
 {
 	struct world *world = world_of(job);
-	if (world->dead_count == 0)
+	/* One is enough, and a stale lock that is not exclusive keeps nobody from going on meanwhile. */
+	if (world->dead_count == 0 || world->unlocking_job != 0)
 		return STEP_DONE;
 	cleanup_free pid_t *pids = xcalloc(world->dead_count, sizeof(*pids));
 	for (size_t i = 0; i < world->dead_count; i++)
 		pids[i] = world->dead[i].pid;
 	work_of(job)->restic = restic_unlock_own_start(
 	    world->base, &job->record.spec.restic, pids, world->dead_count, dead_unlocked, job, error);
-	if (work_of(job)->restic != NULL)
+	if (work_of(job)->restic != NULL) {
+		world->unlocking_job = job->record.id;
 		return STEP_WAITING;
+	}
 	job_note(job, "restic", error->message);
 	error_clear(error);
 	return STEP_DONE;

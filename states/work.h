@@ -27,6 +27,8 @@ struct work {
 	/* The upload outlives the state `snapshot` when the service has to come back first. */
 	struct restic_call *backup;
 	int64_t backup_child;
+	unsigned listing_tries; /* looks for a finished snapshot that had no answer */
+	bool ending_upload;     /* `starting` waits for its end */
 
 	struct sqlite_call *proof; /* beside the upload, or on the live database afterwards */
 	size_t proved;             /* databases that are proven readable */
@@ -54,6 +56,9 @@ void work_forget_child(struct job *job, int64_t *child_id);
 
 /* A note that names the active units of a list: "stopping web.socket, web.service". */
 void job_note_units(struct job *job, const char *verb, const struct unit_list *units);
+
+/* Fills the error of a unit that came back during the window. */
+void unit_returned_error(struct error *error, const char *unit);
 
 /* ---- steps that more than one state has ---- */
 

@@ -253,6 +253,18 @@ ok "recover has it started" active fragile.service
 backup recover
 ended "and then has nothing to do" 0
 
+section "a postBackup that fails is given up, and recover runs it"
+manifest "\"hooked\": {\"data\": {\"files\": [\"$top/idle\"]}, \"preBackup\": \"true\", \"postBackup\": \"test -e $top/may-end && touch $top/ran\"}"
+backup backup hooked
+ended "the job failed" 1
+ok "and says why" has "$last" "postBackup"
+touch "$top/may-end"
+backup recover
+ended "recover ends well" 0
+ok "and has run it" test -e "$top/ran"
+backup recover
+ok "once" has "$last" "nothing is owed"
+
 section "two services share a unit"
 unit shared.service <<EOF
 [Service]

@@ -136,6 +136,26 @@ test_a_lock_that_went_away_meanwhile(void **state)
 	assert_true(unlock_was_run(fixture));
 }
 
+/* 0.14 does not give up by itself for 15 minutes. */
+static void
+test_a_lock_that_is_looked_for_again_and_again(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	pid_t pid = dead_pid();
+	restic_fake_plays(fixture, "list", ID_A "\n" ID_B "\n", NULL, 0);
+	restic_fake_plays(fixture, "cat-lock-" ID_A, NULL,
+	    "Load(<lock/aaaaaaaaaa>, 0, 0) returned error, retrying after 552.330144ms: open /r/locks/aa: no such "
+	    "file or "
+	    "directory\n",
+	    0);
+	fixture_write(fixture, "cat-lock-" ID_A ".hang", "");
+	play_lock(fixture, ID_B, NULL, pid, 0);
+	fixture_unlock(fixture, &pid, 1);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_int_equal(fixture->locks_found, 1);
+	assert_true(unlock_was_run(fixture));
+}
+
 static void
 test_a_lock_that_cannot_be_understood(void **state)
 {
@@ -183,6 +203,7 @@ main(void)
 	    restic_fake_test(test_locks_of_others),
 	    restic_fake_test(test_a_pid_that_was_given_to_another_program),
 	    restic_fake_test(test_a_lock_that_went_away_meanwhile),
+	    restic_fake_test(test_a_lock_that_is_looked_for_again_and_again),
 	    restic_fake_test(test_a_lock_that_cannot_be_understood),
 	    restic_fake_test(test_failures_on_the_way),
 	};

@@ -121,7 +121,6 @@ what_a_bad_job_owes_is_still_owed(void **state)
 	assert_success(journal_obligations(journal, 0, true, &owed, &error), &error);
 	assert_int_equal(owed.count, 1);
 	assert_string_equal(owed.items[0].subject, "web.service");
-	assert_int_equal(journal_unit_is_held(journal, "web.service", 99, &error), 1);
 	/* A new job of the service is not kept out by it. */
 	assert_int_not_equal(submit_one(journal, RUN_MANUAL, NULL, "web"), id);
 	assert_success(journal_settle(journal, owed.items[0].id, RESULT_PAID, NULL, &error), &error);
@@ -289,7 +288,6 @@ read_everything(struct journal *journal)
 	cleanup_obligations struct obligation_list owed = {.count = 0}, given_up = {.count = 0};
 	judge(journal_obligations(journal, 0, false, &owed, &error), &error);
 	judge(journal_given_up(journal, &given_up, &error), &error);
-	judge(journal_unit_is_held(journal, "web.service", 1, &error), &error);
 	struct last_good good = {.job_id = 0};
 	judge(journal_last_good(journal, "web", &good, &error), &error);
 	last_good_clear(&good);

@@ -195,31 +195,6 @@ what_was_given_up_stays_known_until_it_is_tried_again(void **state)
 	assert_int_equal(count_given_up(journal), 0);
 }
 
-static void
-a_unit_is_held_while_another_job_owes_it(void **state)
-{
-	struct fixture *fixture = *state;
-	struct journal *journal = fixture_open(fixture);
-	struct error error = {.code = ERROR_NONE};
-	submit_one(journal, RUN_MANUAL, NULL, "web");
-	submit_one(journal, RUN_MANUAL, NULL, "mail");
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 1, &error), 0);
-	int64_t first = owe_unit(journal, 1, "db.service");
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 1, &error), 0);
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 2, &error), 1);
-	assert_int_equal(journal_unit_is_held(journal, "web.service", 2, &error), 0);
-	int64_t second = owe_unit(journal, 2, "db.service");
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 1, &error), 1);
-	settle(journal, first, RESULT_HANDED_OVER, NULL);
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 2, &error), 0);
-	settle(journal, second, RESULT_PAID, NULL);
-	/* A service's command of the same name is no unit. */
-	cleanup_job struct job_record job = load_job(journal, 1);
-	struct obligation hook = {.kind = OBLIGATION_POST_BACKUP, .subject = owed_unit("db.service", 0).subject};
-	assert_success(journal_owe(journal, &job, &hook, 1, &error), &error);
-	assert_int_equal(journal_unit_is_held(journal, "db.service", 2, &error), 0);
-}
-
 #ifdef ATELIER_CRASH_POINTS
 
 static void
@@ -290,7 +265,6 @@ main(void)
 	    fixture_test(nothing_is_owed_if_the_file_cannot_be_written),
 	    fixture_test(settling_says_how_it_ended),
 	    fixture_test(what_was_given_up_stays_known_until_it_is_tried_again),
-	    fixture_test(a_unit_is_held_while_another_job_owes_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,7 +271,6 @@ ask_everything(struct journal *journal)
 	assert_success(journal_obligations(journal, 0, true, &open, &error), &error);
 	assert_success(journal_obligations(journal, 7, false, &of_job, &error), &error);
 	assert_success(journal_given_up(journal, &given_up, &error), &error);
-	assert_success(journal_unit_is_held(journal, "service7", 1, &error), &error);
 	assert_success(journal_last_good(journal, "service7", &good, &error), &error);
 	cleanup_job struct job_record job = load_job(journal, 8);
 	struct obligation owed = {.kind = OBLIGATION_START_UNIT, .subject = job.service};

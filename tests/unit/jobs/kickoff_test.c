@@ -134,8 +134,9 @@ retries_wait_longer_each_time_and_not_for_ever(void **state)
 		int64_t delay = backoff_delay(&job);
 		assert_in_range(delay, least, least + least / 4);
 	}
+	job.attempt = 1;
 	job.error.code = ERROR_REPOSITORY_LOCKED;
-	assert_in_range(backoff_delay(&job), USEC_PER_MIN, 2 * USEC_PER_MIN);
+	assert_in_range(backoff_delay(&job), 5 * USEC_PER_MIN, 7 * USEC_PER_MIN);
 	job.error.code = ERROR_INTERRUPTED;
 	assert_int_equal(backoff_delay(&job), 0);
 }
