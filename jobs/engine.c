@@ -7,8 +7,9 @@
 #include "jobs/backoff.h"
 #include "jobs/engine_internal.h"
 
-/* What steps say counts only while that step is under way; an event counts whatever state the job is in by now. */
-enum message_kind { MESSAGE_EVENT, MESSAGE_STEP_FINISHED, MESSAGE_STEP_AGAIN };
+/* What steps say counts only while that step is under way, what a loaded job begins with only where it was loaded; an
+ * event from outside counts whatever state the job is in by now. */
+enum message_kind { MESSAGE_EVENT, MESSAGE_LOADED, MESSAGE_STEP_FINISHED, MESSAGE_STEP_AGAIN };
 
 struct message {
 	enum message_kind kind;
@@ -87,6 +88,15 @@ void
 job_set_deadline(struct job *job, int64_t span)
 {
 	job->deadline_at = span > 0 ? clock_monotonic(job->engine->settings.clock) + span : 0;
+}
+
+void
+engine_post_loaded(struct job *job, enum job_event event, const struct error *error)
+{
+	struct message *message = message_new(job, MESSAGE_LOADED);
+	message->event = event;
+	error_copy(&message->error, error);
+	post(job->engine, message);
 }
 
 void
@@ -294,6 +304,9 @@ handle_message(struct engine *engine, const struct message *message)
 	switch (message->kind) {
 	case MESSAGE_EVENT:
 		handle_posted_event(job, message);
+		return;
+	case MESSAGE_LOADED:
+		engine_handle_event(job, message->event, &message->error);
 		return;
 	case MESSAGE_STEP_AGAIN:
 		if (message->delay > 0) {

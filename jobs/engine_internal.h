@@ -23,6 +23,9 @@ struct engine {
  */
 void engine_handle_event(struct job *job, enum job_event event, const struct error *error);
 
+/* Posts the first event of a job that came from the journal; it is dropped if the job has moved before its turn. */
+void engine_post_loaded(struct job *job, enum job_event event, const struct error *error);
+
 /* The job is between checkpoint and starting. */
 bool job_takes_a_place(const struct job *job);
 

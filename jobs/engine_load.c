@@ -51,7 +51,7 @@ load_job(struct engine *engine, int64_t id, struct error *error)
 	if (end_former_absence(job, error) < 0)
 		return -1;
 	if (job->record.state == JOB_PENDING) {
-		job_post(job, EVENT_TAKE, NULL);
+		engine_post_loaded(job, EVENT_TAKE, NULL);
 		return 0;
 	}
 	cleanup_error struct error interrupted = {0};
@@ -59,7 +59,7 @@ load_job(struct engine *engine, int64_t id, struct error *error)
 		error_set(&interrupted, ERROR_INTERRUPTED, "the program died in state %s",
 		    job_state_word(job->record.state));
 	job->taken_over = true;
-	job_post(job, EVENT_RECOVER, &interrupted);
+	engine_post_loaded(job, EVENT_RECOVER, &interrupted);
 	return 0;
 }
 
