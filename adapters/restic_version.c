@@ -15,7 +15,7 @@ static const char hint[] = "install restic 0.14 or newer, or set the path of the
 static struct known_version {
 	char *program;
 	char *version;
-} * known;
+} *known;
 static size_t known_count;
 
 int

@@ -62,6 +62,7 @@ struct unit_reading {
 	uint64_t condition_time;
 	uint64_t stop_timeout;
 	char **falls; /* units that stop along with it */
+	char **triggers;
 	char **triggered_by;
 	char **upheld_by;
 };

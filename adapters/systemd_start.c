@@ -22,6 +22,7 @@ struct starting {
 	bool requested;     /* its start job was accepted */
 	bool reset;         /* its start limit was reset once */
 	bool skipped;       /* a condition of it did not hold */
+	bool cleared;       /* its stop was asked for, because a socket of it has to be up first */
 	bool begun;         /* it runs, or has done its work */
 	bool told;          /* ... and the caller knows */
 	char *invocation;   /* the one whose settling is watched, or NULL */
@@ -100,6 +101,40 @@ take_reset(struct followed *followed, sd_bus_message *reply, const sd_bus_error 
 	(void)refusal; /* then the next start fails the same way, and that is told */
 	starting->requested = false;
 	followed->stale = true;
+}
+
+static void
+take_clearing(struct followed *followed, sd_bus_message *reply, const sd_bus_error *refusal)
+{
+	(void)reply;
+	(void)refusal; /* then systemd refuses the socket, too, and that is told */
+	followed->stale = true;
+}
+
+/* A stop that was cut short has taken down the socket and not the service, and systemd starts no socket whose service
+ * runs: the service goes down once more. True while it is on its way. */
+static bool
+clears_the_way(const struct starting *socket)
+{
+	bool waits = false;
+	for (size_t i = 0; i < socket->followed.call->count; i++) {
+		struct starting *other = (struct starting *)socket->followed.call->units[i];
+		struct followed *service = &other->followed;
+		if (other->stage != STAGE_SERVICES)
+			continue;
+		if (service->stale || service->request != NULL) {
+			waits = true;
+		} else if (strings_contain(socket->followed.reading.triggers, service->name) &&
+			   !unit_reading_is_down(&service->reading)) {
+			waits |=
+			    !other->cleared || service->reading.job != 0 || !unit_reading_is_up(&service->reading);
+			if (!other->cleared)
+				followed_ask(service, "EnqueueUnitJob", take_clearing, "sss", service->name, "stop",
+				    "replace");
+			other->cleared = true;
+		}
+	}
+	return waits;
 }
 
 static void
@@ -230,7 +265,8 @@ start_step(struct followed *followed)
 		give_up(starting, "%s", followed->refused);
 	} else if (!starting->requested && (!runs || reading->job != 0)) {
 		/* One that runs and has a job may be about to stop. */
-		request(starting);
+		if (starting->stage != STAGE_SOCKETS || !clears_the_way(starting))
+			request(starting);
 	} else if (!starting->unit.settles && (reading->job == 0 || unit_reading_is_up(reading))) {
 		judge_crash_looping(starting);
 	} else if (is_at_work(starting)) {

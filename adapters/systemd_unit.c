@@ -121,6 +121,7 @@ static const struct field {
     FIELD("BoundBy", NAMES, falls),
     FIELD("ConsistsOf", NAMES, falls),
     FIELD("PropagatesStopTo", NAMES, falls),
+    FIELD("Triggers", NAMES, triggers),
     FIELD("TriggeredBy", NAMES, triggered_by),
     FIELD("UpheldBy", NAMES, upheld_by),
 #undef FIELD
@@ -154,6 +155,7 @@ unit_reading_clear(struct unit_reading *reading)
 	free(reading->result);
 	free(reading->job_path);
 	strings_free(reading->falls);
+	strings_free(reading->triggers);
 	strings_free(reading->triggered_by);
 	strings_free(reading->upheld_by);
 	*reading = (struct unit_reading){0};

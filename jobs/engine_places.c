@@ -103,6 +103,7 @@ engine_next(const struct engine *engine, int64_t *ret_wall, int64_t *ret_monoton
 	const struct job *job;
 	TAILQ_FOREACH(job, &engine->jobs, entry)
 	{
+		/* cppcheck-suppress uninitvar ; TAILQ_FOREACH sets it, which cppcheck does not see */
 		monotonic = earlier(monotonic, earlier(job->deadline_at, job->wake_at));
 		/* A job whose time has come waits for a place, and the end of another job gives it one. */
 		if (job->record.state == JOB_DELAYING && !full && !service_is_busy(engine, job->record.service))

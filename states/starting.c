@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/text.h"
+#include "core/log.h"
 #include "states/work.h"
 
 #define ROUNDS 4
@@ -71,83 +71,6 @@ list_owed_units(const struct job *job, struct unit_list *ret_units)
 		};
 		unit_list_add(ret_units, &unit);
 	}
-}
-
-/* ---- a stop that was cut half-way ---- */
-
-static void
-way_cleared(void *context, const struct unit_stop_result *result)
-{
-	struct job *job = context;
-	work_of(job)->systemd = NULL;
-	if (error_is_set(&result->error))
-		job_note(job, "systemd", result->error.message);
-	job_step_finished(job, NULL);
-}
-
-static bool
-is_owed(const struct job *job, const char *unit)
-{
-	for (size_t i = 0; i < job->owed.count; i++)
-		if (job->owed.items[i].kind == OBLIGATION_START_UNIT && strcmp(job->owed.items[i].subject, unit) == 0)
-			return true;
-	return false;
-}
-
-static void
-way_seen(void *context, const struct unit_list *units, const struct error *error)
-{
-	struct job *job = context;
-	struct work *work = work_of(job);
-	work->systemd = NULL;
-	bool socket_is_down = false;
-	cleanup_units struct unit_list running = {0};
-	for (size_t i = 0; !error_is_set(error) && i < units->count; i++) {
-		const struct unit *unit = &units->items[i];
-		if (!is_owed(job, unit->name))
-			continue;
-		if (text_ends_with(unit->name, ".socket"))
-			socket_is_down |= !unit->active;
-		else if (unit->active)
-			unit_list_add(&running, unit);
-	}
-	if (!socket_is_down || running.count == 0) {
-		job_step_finished(job, NULL);
-		return;
-	}
-	job_note_units(job, "finishing the stop of", &running);
-	work->systemd = systemd_stop(world_of(job)->systemd, &running, way_cleared, job);
-}
-
-/* systemd refuses to start a socket whose service runs. Where the stop was cut after the socket, by a crash or by
- * somebody's cancelling, the service has to go down for it once more. */
-static enum step_result
-clear_way_for_sockets(struct job *job, struct error *error)
-{
-	struct work *work = work_of(job);
-	if (work->systemd != NULL) {
-		/* The time is over; starting what can be started is what is left. */
-		systemd_call_abandon(work->systemd);
-		work->systemd = NULL;
-		return STEP_DONE;
-	}
-	hand_over_held_units(job);
-	cleanup_units struct unit_list units = {0};
-	cleanup_strings char **names = NULL;
-	bool has_socket = false;
-	list_owed_units(job, &units);
-	for (size_t i = 0; i < units.count; i++) {
-		strings_add(&names, units.items[i].name);
-		has_socket |= text_ends_with(units.items[i].name, ".socket");
-	}
-	cleanup_error struct error problem = {0};
-	struct systemd *systemd = has_socket ? world_systemd(world_of(job), &problem) : NULL;
-	(void)error;
-	if (systemd == NULL)
-		return STEP_DONE; /* no socket, or the next step tells what is wrong */
-	work->systemd = systemd_inspect(systemd, names, way_seen, job);
-	job_step_again(job, job->record.spec.deadlines.stop);
-	return STEP_WAITING;
 }
 
 static void
@@ -387,7 +310,6 @@ leave(struct job *job)
 
 static const struct step steps[] = {
     {"beginning", begin},
-    {"clearing the way for sockets", clear_way_for_sockets},
     {"starting the units", start_units},
     {"running postBackup", run_post_backup},
     {"ending the upload", end_upload},

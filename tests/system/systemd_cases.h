@@ -57,7 +57,8 @@
 	X(a_crash_looping_unit_gets_another_try)                                                                     \
 	X(an_active_unit_counts_as_started)                                                                          \
 	X(an_inactive_entry_is_not_started)                                                                          \
-	X(a_socket_starts_before_its_service)
+	X(a_socket_starts_before_its_service)                                                                        \
+	X(a_socket_whose_service_runs_comes_back)
 
 #define SURVIVAL_CASES(X)                                                                                            \
 	X(a_stop_survives_a_reload)                                                                                  \

@@ -329,3 +329,24 @@ a_socket_starts_before_its_service(void **state)
 	assert_active("t-sock.socket");
 	assert_string_equal(start.started[0], "t-sock.socket");
 }
+
+/* A stop that was cut short between the two leaves it so, and systemd refuses the socket of a service that runs. */
+void
+a_socket_whose_service_runs_comes_back(void **state)
+{
+	struct lab *lab = *state;
+	cleanup_units struct unit_list list = {0};
+	cleanup_start struct lab_start start = {0};
+
+	lab_unit("t-sock.service", SLEEPER);
+	lab_unit("t-sock.socket", "[Socket]\nListenStream=/run/t-sock.sock\n");
+	lab_reload();
+	lab_shell("systemctl start t-sock.service");
+	add(&list, "t-sock.service");
+	add(&list, "t-sock.socket");
+	lab_start(lab, &list, &start);
+	assert_started(&start);
+	assert_active("t-sock.service");
+	assert_active("t-sock.socket");
+	assert_string_equal(start.started[0], "t-sock.socket");
+}
