@@ -71,6 +71,7 @@ struct job_list {
 		char *service, *snapshot_id;
 		enum job_state state;
 		enum job_outcome outcome;
+		bool away_is_known; /* for how long the service was away */
 	} items[2 * SERVICE_COUNT];
 	size_t count, all;
 };
@@ -84,6 +85,7 @@ collect_job(void *context, const struct job_record *job)
 	list->items[list->count].service = xstrdup(job->service);
 	list->items[list->count].snapshot_id = xstrdup_null(job->snapshot_id);
 	list->items[list->count].state = job->state;
+	list->items[list->count].away_is_known = job->away > 0 && job->away_since == 0;
 	list->items[list->count++].outcome = job->outcome;
 }
 
@@ -185,6 +187,8 @@ check_snapshot(struct crash_case *crash, const json_t *snapshots, const struct j
 			journaled = jobs->items[i].snapshot_id;
 			if (jobs->items[i].state != JOB_PRUNED || jobs->items[i].outcome != OUTCOME_COMPLETE)
 				case_fail(crash, "the job of %s is not complete", service);
+			if (!jobs->items[i].away_is_known)
+				case_fail(crash, "nobody knows how long %s was away", service);
 		}
 	if (job_count != 1 || journaled == NULL)
 		case_fail(crash, "%s has %zu jobs instead of one with a snapshot", service, job_count);

@@ -114,6 +114,23 @@ the_file_follows_what_is_owed(void **state)
 	assert_owed_file(fixture, "post-backup mail  job 2\n");
 }
 
+/* Its owner may die between the commit and the file, and the next runner would find nothing to cross off. */
+static void
+the_next_runner_corrects_the_file(void **state)
+{
+	struct fixture *fixture = *state;
+	struct journal *journal = fixture_open(fixture);
+	struct error error = {.code = ERROR_NONE};
+	bool held;
+	submit_one(journal, RUN_MANUAL, NULL, "web");
+	owe_unit(journal, 1, "web.service");
+	meddle(fixture, "UPDATE obligation SET result = 'paid'");
+	assert_true(state_has(fixture, "owed"));
+	assert_success(journal_lock_runner(journal, &held, NULL, &error), &error);
+	assert_true(held);
+	assert_false(state_has(fixture, "owed"));
+}
+
 static void
 nothing_is_owed_if_the_file_cannot_be_written(void **state)
 {
@@ -262,6 +279,7 @@ main(void)
 #endif
 	    fixture_test(what_is_owed_is_found_again),
 	    fixture_test(the_file_follows_what_is_owed),
+	    fixture_test(the_next_runner_corrects_the_file),
 	    fixture_test(nothing_is_owed_if_the_file_cannot_be_written),
 	    fixture_test(settling_says_how_it_ended),
 	    fixture_test(what_was_given_up_stays_known_until_it_is_tried_again),
