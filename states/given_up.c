@@ -14,7 +14,6 @@ struct attempt {
 	struct event_base *base;
 	struct systemd_call *systemd;
 	struct hook_call *hook;
-	bool over;
 	struct error error;
 };
 
@@ -22,7 +21,6 @@ static void
 tried(void *context, const struct error *error)
 {
 	struct attempt *attempt = context;
-	attempt->over = true;
 	attempt->systemd = NULL;
 	attempt->hook = NULL;
 	error_copy(&attempt->error, error);
