@@ -71,6 +71,7 @@ enum error_class {
 	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                                     \
 	X(DEADLINE, "deadline", TRANSIENT)                                                                           \
 	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \
+	X(RUNNER_GONE, "runner-gone", TRANSIENT)                                                                     \
 	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                           \
 	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                                     \
 	X(CANCELLED, "cancelled", CANCELLED)                                                                         \

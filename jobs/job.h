@@ -41,7 +41,11 @@ enum job_outcome {
 #undef X
 };
 
-#define JOB_KIND_LIST(X) X(BACKUP, "backup")
+/* Retention and prune concern the whole repository. restic's locks let backups share it; the others need it alone. */
+#define JOB_KIND_LIST(X)                                                                                             \
+	X(BACKUP, "backup")                                                                                          \
+	X(RETENTION, "retention") /* forgets the snapshots that the policies no longer keep */                       \
+	X(PRUNE, "prune")         /* frees what no snapshot needs */
 
 enum job_kind {
 #define X(name, word) JOB_KIND_##name,

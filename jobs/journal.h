@@ -56,7 +56,8 @@ int journal_submission_descriptor(struct journal *journal, struct error *error);
 /* ---- submitting ---- */
 
 struct submission {
-	const struct service *service;
+	enum job_kind kind;
+	const struct service *service; /* of a retention or prune: see maintenance_spec */
 	int64_t due_at;
 };
 

@@ -40,7 +40,7 @@ add_job(struct journal *journal, int64_t run_id, const struct submission *submis
 	int result = journal_execute(journal,
 	    "INSERT INTO job (run_id, kind, service, state, outcome, due_at, submitted_at, state_since, spec)"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	    VALUES(integer_value(run_id), text_value(job_kind_word(JOB_KIND_BACKUP)),
+	    VALUES(integer_value(run_id), text_value(job_kind_word(submission->kind)),
 		text_value(submission->service->name), text_value(job_state_word(JOB_PENDING)),
 		text_value(job_outcome_word(OUTCOME_RUNNING)), integer_value(submission->due_at), integer_value(now),
 		integer_value(now), blob_value(packer.buffer.data, packer.buffer.size)),

@@ -24,26 +24,29 @@ struct runner_settings {
 	struct journal *journal; /* its runner lock is held by the caller */
 	const struct clock *clock;
 	const struct machine *machine;
-	int64_t parallel;
-	const struct engine_observer *observer;           /* may be NULL */
+	int64_t parallel;         /* until a submission says otherwise */
+	int listener;             /* control_listen's descriptor, owned by the runner from now on; -1: no clients */
+	const char *status_group; /* see control_server.h */
+	const struct engine_observer *observer;           /* beside the clients, for the log; may be NULL */
 	void (*notice)(void *context, const char *words); /* what a signal leads to, for people; may be NULL */
 	void (*recovered)(
 	    void *context, const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
+	/* Tries again what was given up, while no job is at work; may be NULL. Blocks as long as that takes. */
+	int (*recover)(void *context, int64_t *ret_tried, int64_t *ret_paid, struct error *error);
 	void *context;
 
-	/* The runner ends when these jobs have ended; jobs that only wait stay in the journal for the next
-	 * runner. With `all`, when every unfinished job has ended. */
-	const int64_t *job_ids;
-	size_t job_count;
-	bool all;
+	/* With no unfinished job and no client, the runner ends after this time, microseconds. */
+	int64_t idle_patience;
+
+	/* Pay what is owed and nothing else: ends when nothing is owed any more, and leaves the jobs where they are.
+	 * No client is listened to. */
+	bool until_paid;
 };
 
 /* How it ended. */
 enum runner_end {
-	RUNNER_DONE,        /* the jobs asked for have ended */
-	RUNNER_CANCELLED,   /* SIGINT: they were cancelled, and have ended */
-	RUNNER_INTERRUPTED, /* SIGTERM, SIGHUP: attempts were ended in good order, the jobs wait in the
-			       journal */
+	RUNNER_DONE,        /* nothing is left to do */
+	RUNNER_INTERRUPTED, /* SIGTERM, SIGINT: attempts were ended in good order, the jobs wait in the journal */
 };
 
 /* Ends leftover children of a dead runner, takes its jobs over, and runs. Services of the dead runner are
