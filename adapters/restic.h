@@ -49,12 +49,21 @@ void restic_check_secrets(const struct restic_settings *settings, struct problem
 /* The location with any password in it replaced by "***", for people. The caller owns it; NULL if unreadable. */
 char *restic_repository_words(const struct restic_settings *settings);
 
+/* A call that takes a lock may leave it behind when it is killed: on_spawned, where there is one (it may be NULL),
+ * tells the process before it begins, with the context of the call's `done`; it comes for each process of the call.
+ */
+
 /* ---- the repository: does it answer, and which one is it (`cat config`, no lock taken) ---- */
 
 /* `repository_id` is 64 hex digits and valid during the call only; NULL on error. */
 typedef void restic_probe_fn(void *context, const char *repository_id, const struct error *error);
 struct restic_call *restic_probe_start(struct event_base *base, const struct restic_settings *settings,
     restic_probe_fn *done, void *context, struct error *error);
+
+/* The same, and takes the shared lock for a moment: what answers this can also be written (a full disk is met here),
+ * and nobody holds it alone. ERROR_REPOSITORY_LOCKED says who does. */
+struct restic_call *restic_probe_locked_start(struct event_base *base, const struct restic_settings *settings,
+    child_spawned_fn *on_spawned, restic_probe_fn *done, void *context, struct error *error);
 
 /* `init`. ERROR_USAGE when there is a repository already. Calls back with the id of the new repository. */
 struct restic_call *restic_init_start(struct event_base *base, const struct restic_settings *settings,
@@ -106,8 +115,9 @@ struct restic_snapshot {
 	char *hostname;
 	char **paths;
 	char **tags;
-	int64_t time;     /* microseconds since the epoch */
-	bool has_summary; /* 0.17+ */
+	int64_t time;        /* microseconds since the epoch */
+	int32_t zone_offset; /* seconds east of UTC where it was made: restic's calendar for it */
+	bool has_summary;    /* 0.17+ */
 	uint64_t files;
 	uint64_t bytes;
 	uint64_t bytes_added;
@@ -122,7 +132,90 @@ restic_snapshots_fn(void *context, const struct restic_snapshot *snapshots, size
 struct restic_call *restic_snapshots_start(struct event_base *base, const struct restic_settings *settings,
     const char *tag, restic_snapshots_fn *done, void *context, struct error *error);
 
+/* ---- forgetting, and giving room back: all take the exclusive lock ---- */
+
+/* `on_words` gets restic's own lines, printable, without its progress. Both may be NULL; `context` is theirs and that
+ * of `done`. */
+struct restic_listener {
+	child_spawned_fn *on_spawned;
+	void (*on_words)(void *context, const char *line);
+	void *context;
+};
+
+/* What a removal of snapshots came to. `error` is NONE only if a listing afterwards shows none of them. */
+struct restic_forget_result {
+	struct error
+	    error;     /* BUSY class: nothing of this batch was removed; see `verified` for what became of the rest */
+	bool verified; /* a listing was read afterwards; if not, the two counts are 0 */
+	size_t gone;   /* of those asked for, no longer listed */
+	size_t remaining; /* of those asked for, still listed */
+};
+typedef void restic_forget_fn(void *context, const struct restic_forget_result *result);
+
+/* `forget ID...`, in as many processes as it takes, then a listing without a lock: restic's exit code does not tell
+ * (0.18 exits with 0 when it could not remove; ids that nobody knows are no error to any version, nor to this call).
+ * Each of `ids` is a full id of 64 digits; there must be one at least, else ERROR_INTERNAL. They are copied. Frees
+ * nothing: that is what prune does. */
+struct restic_call *
+restic_forget_start(struct event_base *base, const struct restic_settings *settings, const char *const *ids,
+    size_t count, const struct restic_listener *listener, restic_forget_fn *done, struct error *error);
+
+typedef void restic_done_fn(void *context, const struct error *error); /* NULL: it went well */
+
+struct restic_prune_request {
+	uint64_t max_repack_bytes; /* 0: no limit */
+	const char *max_unused;    /* restic's words ("5%", "unlimited"), or NULL: its default */
+	struct restic_listener listener;
+};
+
+/* `prune`. May take hours and tens of GiB of traffic: bounded by max_repack_bytes and by restic_call_stop, after
+ * which the repository is valid, though bigger than before. */
+struct restic_call *restic_prune_start(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_prune_request *request, restic_done_fn *done, struct error *error);
+
+/* `repair index` (`rebuild-index` before 0.16): what a backup had stored when it was cut off is used by the next one.
+ */
+struct restic_call *restic_repair_index_start(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_listener *listener, restic_done_fn *done, struct error *error);
+
 /* ---- locks ---- */
+
+struct restic_lock {
+	char *id;      /* 64 hex digits */
+	bool readable; /* false: all that follows is empty, false or 0 */
+	char *hostname;
+	char *username;
+	pid_t pid;
+	int64_t time; /* microseconds since the epoch; a running restic renews it every 5 minutes */
+	bool exclusive;
+	bool this_host;
+	bool alive; /* of this host, and there is a process of that pid, whoever it is by now */
+};
+
+/* "exclusive, PID 4711 on web1 by root, since 2026-11-23T02:00:00+01:00 (12m)"; the caller owns it. */
+char *restic_lock_words(const struct restic_lock *lock);
+
+/* The locks of the repository, oldest first. Takes none. Strings printable, valid during the callback only. */
+typedef void restic_locks_fn(void *context, const struct restic_lock *locks, size_t count, const struct error *error);
+struct restic_call *restic_locks_start(struct event_base *base, const struct restic_settings *settings,
+    restic_locks_fn *done, void *context, struct error *error);
+
+struct restic_unlock_result {
+	size_t own;        /* of the locks found at first, those of this host with one of `pids` */
+	size_t removed;    /* of the locks found at first, those that are gone */
+	size_t remaining;  /* the locks that are there now */
+	const char *first; /* the first of these in words (an exclusive one before others); NULL: there is none */
+};
+typedef void
+restic_unlock_stale_fn(void *context, const struct restic_unlock_result *result, const struct error *error);
+
+/* Removes every lock whose holder restic itself takes for dead: a process of this host that is no more (as those of
+ * `pids`, which are our own and may be none), or nobody renewed it for 30 minutes, whatever its host. A plain
+ * `unlock`, never --remove-all, and only if there is such a lock and if it does no harm (see below;
+ * ERROR_REPOSITORY_LOCKED with the reason if it would). `result` is never NULL and tells the state of things after an
+ * error, too, where a listing was possible (else it is zero). */
+struct restic_call *restic_unlock_stale_start(struct event_base *base, const struct restic_settings *settings,
+    const pid_t *pids, size_t count, restic_unlock_stale_fn *done, void *context, struct error *error);
 
 /* Removes what our own dead process left behind: reads the locks of the repository and runs a plain `unlock` only if
  * one names this machine's own host name and one of `pids`; never --remove-all. Calls back with the number of locks

@@ -37,6 +37,10 @@ bool text_ends_with(const char *string, const char *suffix);
 /* "999 B", "1.5 KiB", "12.3 GiB" (binary units). The caller owns the result. */
 char *text_size(uint64_t bytes);
 
+/* Reads "4096" (bytes), "512MiB", "2GiB" (B, KiB, MiB, GiB, TiB). Returns false on anything else and on overflow;
+ * `ret_bytes` is then untouched. */
+bool text_parse_size(const char *string, int64_t *ret_bytes);
+
 /* "12 ms", "0.4 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"; from microseconds. The caller owns the result. */
 char *text_duration(int64_t microseconds);
 

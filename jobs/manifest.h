@@ -13,14 +13,23 @@
 
 #define MANIFEST_DEFAULT_PATH "/etc/atelier/backup-manifest.json"
 
+/* When the repository is made smaller, and how much one go may cost. */
+struct prune_settings {
+	int64_t every;            /* microseconds, default 7 d; 0: never */
+	int64_t max_repack_bytes; /* default 1 GiB; 0: whole packs only */
+	int64_t max_duration;     /* microseconds, default 2 h */
+};
+
 struct manifest {
 	char *path;
 	int version;
 	struct restic_settings restic; /* the repository's settings, also in each service */
 	bool initialize;
-	int64_t parallel;         /* jobs at once, 1..64, default 2 */
-	int64_t kickoff;          /* schedule.time as microseconds since local midnight, default 02:00 */
-	int64_t max_delay;        /* schedule.maxDelay, 0..24 h, default 2 h */
+	int64_t parallel;  /* jobs at once, 1..64, default 2 */
+	int64_t kickoff;   /* schedule.time as microseconds since local midnight, default 02:00 */
+	int64_t max_delay; /* schedule.maxDelay, 0..24 h, default 2 h */
+	struct prune_settings prune;
+	char *status_group;       /* whose members may read status through the runner's socket; NULL: root alone */
 	struct service *services; /* sorted by name */
 	size_t service_count;
 };

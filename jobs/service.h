@@ -11,6 +11,7 @@
 #include "adapters/restic.h"
 #include "core/error.h"
 #include "core/pack.h"
+#include "jobs/retention.h"
 
 /* Per-state deadlines, microseconds. */
 struct deadlines {
@@ -44,6 +45,8 @@ struct service {
 	int64_t retry_delay;   /* microseconds before the second try; doubles */
 	int64_t overdue_after; /* microseconds since the last good snapshot */
 	int64_t settle;        /* a started unit has to stay up for so long */
+	struct retention_policy retention;
+	bool keep_all; /* nothing of this service is ever removed, whatever `retention` says */
 
 	/* Why this version cannot back the service up although its entry is well-formed; NULL where it can. A job of
 	 * such a service fails with these words. The code is for `check` alone and not packed. */
