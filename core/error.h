@@ -73,6 +73,7 @@ enum error_class {
 	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \
 	X(RUNNER_GONE, "runner-gone", TRANSIENT)                                                                     \
 	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                           \
+	X(RETENTION_SKIPPED, "retention-skipped", PARTIAL)                                                           \
 	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                                     \
 	X(CANCELLED, "cancelled", CANCELLED)                                                                         \
 	X(UNSUPPORTED, "unsupported", PERMANENT)                                                                     \

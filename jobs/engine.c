@@ -129,6 +129,8 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 			break;
 		record->due_at = now + backoff_delay(record);
 		record->attempt++;
+		record->busy += error_class_of(record->error.code) == ERROR_CLASS_BUSY;
+		replace_string(&record->waiting, record->error.message);
 		record->snapshot_begun = false;
 		replace_string(&record->snapshot_id, NULL);
 		error_clear(&record->error);
@@ -138,6 +140,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 	case JOB_CHECKPOINT:
 		if (record->started_at == 0)
 			record->started_at = now;
+		replace_string(&record->waiting, NULL);
 		job->taken_over = false; /* this attempt is our own from its beginning */
 		break;
 	case JOB_SNAPSHOT:
@@ -214,7 +217,7 @@ enter(struct job *job)
 	}
 	if (state->deadline != NULL)
 		job_set_deadline(job, state->deadline(job));
-	job->step = state->steps;
+	job->step = state->steps[job->record.kind];
 	begin_step(job);
 }
 
@@ -380,6 +383,12 @@ engine_cancel(struct engine *engine, int64_t job_id, const char *why)
 	TAILQ_FOREACH(job, &engine->jobs, entry)
 	if (job_id == 0 || job->record.id == job_id)
 		job_post(job, EVENT_CANCEL, &error);
+}
+
+void
+engine_set_parallel(struct engine *engine, int64_t parallel)
+{
+	engine->settings.parallel = parallel;
 }
 
 void

@@ -54,7 +54,7 @@ const char *job_event_text(enum job_event event);
 	X(TO_STOP, "there are units to stop or databases to fold")                                                   \
 	X(FROZEN, "a frozen copy was taken")                                                                         \
 	X(UNSURE, "nothing failed, and no snapshot is known yet")                                                    \
-	X(GOOD, "nothing failed, and the snapshot is known")                                                         \
+	X(GOOD, "nothing failed, and the snapshot is known (a backup's; the others make none)")                      \
 	X(RETRY, "the failure is transient and attempts are left, or the lock may still go away")
 
 enum job_guard {
@@ -90,7 +90,8 @@ struct step {
 /* A state is a record: the steps from top to bottom are its story. */
 struct state {
 	enum job_state state;
-	const struct step *steps;                /* up to one without `begin`; NULL: it waits for events only */
+	/* Of each kind of job, up to one without `begin`; NULL: it waits for events only. */
+	const struct step *steps[JOB_KIND_COUNT];
 	void (*leave)(struct job *job);          /* lets go of what the next state may not own; may be NULL */
 	int64_t (*deadline)(const struct job *); /* microseconds for the whole state; NULL or 0: none */
 	bool loses_work;                         /* a runner's death here is a transient failure of the attempt */
@@ -164,6 +165,9 @@ void engine_tick(struct engine *engine);
  * 0: none. */
 void engine_next(const struct engine *engine, int64_t *ret_wall, int64_t *ret_monotonic);
 
+/* See engine_settings.parallel; takes effect with the next place that is given. */
+void engine_set_parallel(struct engine *engine, int64_t parallel);
+
 /* Unfinished jobs the engine has. Terminal ones are let go of after their transition was told to the
  * observer. */
 size_t engine_unfinished(const struct engine *engine);
@@ -213,6 +217,9 @@ void job_post(struct job *job, enum job_event event, const struct error *error);
 /* Takes an error into the verdict. The graver one stays, of two alike the first: partial, then what may be tried
  * again, then cancelled, then permanent. */
 void job_judge(struct job *job, const struct error *error);
+
+/* Is another backup at work in the same repository? */
+bool job_has_company(const struct job *job);
 
 /* Does another job of this engine owe the start of the unit? Only such a job will start it. */
 bool job_shares_unit(const struct job *job, const char *unit);

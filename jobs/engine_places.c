@@ -1,6 +1,7 @@
 /* Who may go next: places between checkpoint and starting, due times, deadlines and parked steps. */
 #include <string.h>
 
+#include "core/alloc.h"
 #include "jobs/backoff.h"
 #include "jobs/engine_internal.h"
 
@@ -8,16 +9,6 @@ bool
 job_takes_a_place(const struct job *job)
 {
 	return job->record.state > JOB_DELAYING && !job_state_is_terminal(job->record.state);
-}
-
-static bool
-service_is_busy(const struct engine *engine, const char *service)
-{
-	const struct job *job;
-	TAILQ_FOREACH(job, &engine->jobs, entry)
-	if (job_takes_a_place(job) && strcmp(job->record.service, service) == 0)
-		return true;
-	return false;
 }
 
 size_t
@@ -30,27 +21,130 @@ engine_placed(const struct engine *engine)
 	return taken;
 }
 
+/* ---- who may work beside whom ---- */
+
+/* Past this, a job that needs the repository alone holds back backups that come after it: they would keep it waiting
+ * for ever where one follows the other. Until then it steps back, because some uploads take hours. */
+#define MAINTENANCE_PATIENCE (12 * USEC_PER_HOUR)
+
+static bool
+needs_repository_alone(const struct job *job)
+{
+	return job->record.kind != JOB_KIND_BACKUP;
+}
+
+static bool
+same_repository(const struct job *job, const struct job *other)
+{
+	return strcmp(job->record.spec.restic.repository_file, other->record.spec.restic.repository_file) == 0;
+}
+
+/* restic's own rule: backups share the repository, forget and prune have it alone. */
+static bool
+keep_each_other_out(const struct job *job, const struct job *other)
+{
+	return same_repository(job, other) && (needs_repository_alone(job) || needs_repository_alone(other));
+}
+
+bool
+job_has_company(const struct job *job)
+{
+	const struct job *other;
+	TAILQ_FOREACH(other, &job->engine->jobs, entry)
+	if (other != job && job_takes_a_place(other) && same_repository(job, other))
+		return true;
+	return false;
+}
+
+/* Retention follows the backups of its run, prune follows both. */
+static bool
+comes_before(const struct job *other, const struct job *job)
+{
+	return other->record.run_id == job->record.run_id && other->record.kind < job->record.kind;
+}
+
+/* The jobs that say something about when others may begin; most of a thousand waiting ones do not. */
+struct rivals {
+	const struct job **items;
+	size_t count;
+};
+
+static bool
+is_rival(const struct job *job, int64_t now)
+{
+	return job_takes_a_place(job) || (needs_repository_alone(job) && job->record.state == JOB_DELAYING &&
+					     now - job->record.due_at > MAINTENANCE_PATIENCE);
+}
+
+static void
+find_rivals(const struct engine *engine, struct rivals *ret_rivals)
+{
+	int64_t now = clock_wall(engine->settings.clock);
+	const struct job *job;
+	size_t count = 0;
+	TAILQ_FOREACH(job, &engine->jobs, entry)
+	count += is_rival(job, now);
+	ret_rivals->items = xcalloc(count + 1, sizeof(struct job *));
+	ret_rivals->count = 0;
+	TAILQ_FOREACH(job, &engine->jobs, entry)
+	if (is_rival(job, now))
+		ret_rivals->items[ret_rivals->count++] = job;
+}
+
+static bool
+is_hindered_by(const struct job *job, const struct job *rival)
+{
+	if (rival == job)
+		return false;
+	if (!job_takes_a_place(rival))
+		return !needs_repository_alone(job) && same_repository(job, rival);
+	return strcmp(job->record.service, rival->record.service) == 0 || keep_each_other_out(job, rival);
+}
+
+/* Nothing but its time keeps the job from beginning. */
+static bool
+may_begin(const struct job *job, const struct rivals *rivals)
+{
+	if (job->record.state != JOB_DELAYING)
+		return false;
+	for (size_t i = 0; i < rivals->count; i++)
+		if (is_hindered_by(job, rivals->items[i]))
+			return false;
+	if (!needs_repository_alone(job))
+		return true;
+	const struct job *other;
+	TAILQ_FOREACH(other, &job->engine->jobs, entry)
+	if (comes_before(other, job))
+		return false;
+	return true;
+}
+
+/* The one that waits longest goes first. */
+static struct job *
+next_job(struct engine *engine)
+{
+	int64_t now = clock_wall(engine->settings.clock);
+	struct rivals rivals;
+	find_rivals(engine, &rivals);
+	struct job *job, *next = NULL;
+	TAILQ_FOREACH(job, &engine->jobs, entry)
+	if (job->record.state == JOB_DELAYING && backoff_due(&job->record, now) <= now &&
+	    (next == NULL || job->record.due_at < next->record.due_at) && may_begin(job, &rivals))
+		next = job;
+	free(rivals.items);
+	return next;
+}
+
 static void
 give_places(struct engine *engine)
 {
 	static const struct error none = {0};
-	int64_t now = clock_wall(engine->settings.clock);
-	size_t taken = engine_placed(engine);
-	for (;;) {
-		if (engine->closed || error_is_set(&engine->journal_error) ||
-		    (int64_t)taken >= engine->settings.parallel)
+	while (!engine->closed && !error_is_set(&engine->journal_error) &&
+	       (int64_t)engine_placed(engine) < engine->settings.parallel) {
+		struct job *job = next_job(engine);
+		if (job == NULL)
 			return;
-		/* The one that waits longest goes first. */
-		struct job *job, *next = NULL;
-		TAILQ_FOREACH(job, &engine->jobs, entry)
-		if (job->record.state == JOB_DELAYING && backoff_due(&job->record, now) <= now &&
-		    !service_is_busy(engine, job->record.service) &&
-		    (next == NULL || job->record.due_at < next->record.due_at))
-			next = job;
-		if (next == NULL)
-			return;
-		engine_handle_event(next, EVENT_DUE, &none);
-		taken = engine_placed(engine);
+		engine_handle_event(job, EVENT_DUE, &none);
 	}
 }
 
@@ -100,15 +194,18 @@ engine_next(const struct engine *engine, int64_t *ret_wall, int64_t *ret_monoton
 	int64_t wall = 0, monotonic = 0;
 	int64_t now = clock_wall(engine->settings.clock);
 	bool full = engine->closed || (int64_t)engine_placed(engine) >= engine->settings.parallel;
+	struct rivals rivals;
+	find_rivals(engine, &rivals);
 	const struct job *job;
 	TAILQ_FOREACH(job, &engine->jobs, entry)
 	{
 		/* cppcheck-suppress uninitvar ; TAILQ_FOREACH sets it, which cppcheck does not see */
 		monotonic = earlier(monotonic, earlier(job->deadline_at, job->wake_at));
-		/* A job whose time has come waits for a place, and the end of another job gives it one. */
-		if (job->record.state == JOB_DELAYING && !full && !service_is_busy(engine, job->record.service))
+		/* Who waits for others is given a place when they end. */
+		if (!full && may_begin(job, &rivals))
 			wall = earlier(wall, backoff_due(&job->record, now));
 	}
+	free(rivals.items);
 	*ret_wall = wall;
 	*ret_monotonic = monotonic;
 }

@@ -61,17 +61,24 @@ job_has_failed(const struct job *job)
  * nobody's. */
 #define BUSY_PATIENCE (6 * USEC_PER_HOUR)
 
+/* Nobody is kept waiting by these, but the next night's come in their place. */
+#define MAINTENANCE_BUSY_PATIENCE (20 * USEC_PER_HOUR)
+
 static bool
 may_retry(const struct job *job)
 {
 	const struct engine *engine = job->engine;
 	if (error_is_set(&engine->journal_error))
 		return false;
+	/* A prune that has used up its time goes on with the next one, not at once. */
+	if (job->record.kind == JOB_KIND_PRUNE && job->record.error.code == ERROR_DEADLINE)
+		return false;
 	switch (error_class_of(job->record.error.code)) {
 	case ERROR_CLASS_TRANSIENT:
-		return job->record.attempt < job->record.spec.attempts;
+		return job->record.attempt - job->record.busy < job->record.spec.attempts;
 	case ERROR_CLASS_BUSY:
-		return clock_wall(engine->settings.clock) - job->record.started_at < BUSY_PATIENCE;
+		return clock_wall(engine->settings.clock) - job->record.started_at <
+		       (job->record.kind == JOB_KIND_BACKUP ? BUSY_PATIENCE : MAINTENANCE_BUSY_PATIENCE);
 	case ERROR_CLASS_NONE:
 	case ERROR_CLASS_PARTIAL:
 	case ERROR_CLASS_PERMANENT:
@@ -80,6 +87,12 @@ may_retry(const struct job *job)
 		return false;
 	}
 	return false;
+}
+
+static bool
+has_its_result(const struct job *job)
+{
+	return job->record.kind != JOB_KIND_BACKUP || job->record.snapshot_id != NULL;
 }
 
 bool
@@ -95,9 +108,9 @@ job_guard_holds(const struct job *job, enum job_guard guard)
 	case GUARD_FROZEN:
 		return job->frozen;
 	case GUARD_UNSURE:
-		return !job_has_failed(job) && job->record.snapshot_id == NULL;
+		return !job_has_failed(job) && !has_its_result(job);
 	case GUARD_GOOD:
-		return !job_has_failed(job) && job->record.snapshot_id != NULL;
+		return !job_has_failed(job) && has_its_result(job);
 	case GUARD_RETRY:
 		return may_retry(job);
 	}

@@ -172,6 +172,8 @@ job_record_clear(struct job_record *job)
 {
 	free(job->service);
 	free(job->snapshot_id);
+	free(job->waiting);
+	free(job->summary);
 	error_clear(&job->error);
 	service_clear(&job->spec);
 	*job = (struct job_record){.id = 0};

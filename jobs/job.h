@@ -53,6 +53,8 @@ enum job_kind {
 #undef X
 };
 
+#define JOB_KIND_COUNT ((int)JOB_KIND_PRUNE + 1)
+
 #define RUN_KIND_LIST(X)                                                                                             \
 	X(NIGHTLY, "nightly")                                                                                        \
 	X(MANUAL, "manual")
@@ -113,6 +115,7 @@ struct job_record {
 	enum job_state state;
 	enum job_outcome outcome;
 	int64_t attempt; /* 1 is the first */
+	int64_t busy;    /* attempts that only met a lock of somebody else: they do not use up the tries */
 	int64_t due_at;
 	int64_t submitted_at;
 	int64_t started_at; /* first entry into checkpoint */
@@ -124,8 +127,12 @@ struct job_record {
 	uint64_t bytes;
 	uint64_t bytes_added;
 	uint64_t missing_count;
+	bool unindexed;      /* an upload was cut that may have stored much: restic finds it again after repairing its
+				index */
 	int64_t away_since;  /* when the first obligation of this attempt was recorded */
 	int64_t away;        /* microseconds the service was away in all attempts, as far as it is over */
+	char *waiting;       /* why it waits for another attempt, in words; NULL: it does not */
+	char *summary;       /* what a retention or prune did, in words; NULL: nothing yet, or a backup */
 	struct error error;  /* the verdict so far: why it failed or what is missing; NONE while all is well */
 	struct service spec; /* frozen when submitted */
 };

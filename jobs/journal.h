@@ -180,6 +180,11 @@ struct last_good {
 int journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
 void last_good_clear(struct last_good *good);
 
+/* The services with a last good backup that is newer than `since`, by name. */
+typedef void journal_name_fn(void *context, const char *name);
+int
+journal_good_since(struct journal *journal, int64_t since, journal_name_fn *each, void *context, struct error *error);
+
 /* Repositories seen: `place` is a hash of the location (never the location: it may hold a password). */
 int journal_repository_seen(
     struct journal *journal, const char *place, char **ret_repository_id, struct error *error); /* 1, 0, -1 */

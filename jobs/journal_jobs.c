@@ -17,6 +17,7 @@ enum job_column {
 	COLUMN_STATE,
 	COLUMN_OUTCOME,
 	COLUMN_ATTEMPT,
+	COLUMN_BUSY,
 	COLUMN_DUE_AT,
 	COLUMN_SUBMITTED_AT,
 	COLUMN_STARTED_AT,
@@ -28,8 +29,11 @@ enum job_column {
 	COLUMN_BYTES,
 	COLUMN_BYTES_ADDED,
 	COLUMN_MISSING_COUNT,
+	COLUMN_UNINDEXED,
 	COLUMN_AWAY_SINCE,
 	COLUMN_AWAY,
+	COLUMN_WAITING,
+	COLUMN_SUMMARY,
 	COLUMN_ERROR_CODE,
 	COLUMN_ERROR_MESSAGE,
 	COLUMN_ERROR_HINT,
@@ -37,9 +41,9 @@ enum job_column {
 };
 
 static const char job_query[] =
-    "SELECT id, run_id, kind, service, state, outcome, attempt, due_at, submitted_at, started_at, ended_at,"
-    " state_since, snapshot_begun, snapshot_id, files, bytes, bytes_added, missing_count, away_since, away,"
-    " error_code, error_message, error_hint, spec"
+    "SELECT id, run_id, kind, service, state, outcome, attempt, busy, due_at, submitted_at, started_at,"
+    " ended_at, state_since, snapshot_begun, snapshot_id, files, bytes, bytes_added, missing_count, unindexed,"
+    " away_since, away, waiting, summary, error_code, error_message, error_hint, spec"
     " FROM job WHERE id = ? AND quarantined = 0";
 
 static const struct {
@@ -48,6 +52,7 @@ static const struct {
 	const char *name;
 } job_limits[] = {
     {COLUMN_ATTEMPT, 1, "attempt"},
+    {COLUMN_BUSY, 0, "busy"},
     {COLUMN_DUE_AT, 0, "due_at"},
     {COLUMN_SUBMITTED_AT, 0, "submitted_at"},
     {COLUMN_STARTED_AT, 0, "started_at"},
@@ -116,6 +121,7 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	    .run_id = column_integer(row, COLUMN_RUN_ID),
 	    .service = xstrdup(column_text(row, COLUMN_SERVICE)),
 	    .attempt = column_integer(row, COLUMN_ATTEMPT),
+	    .busy = column_integer(row, COLUMN_BUSY),
 	    .due_at = column_integer(row, COLUMN_DUE_AT),
 	    .submitted_at = column_integer(row, COLUMN_SUBMITTED_AT),
 	    .started_at = column_integer(row, COLUMN_STARTED_AT),
@@ -127,6 +133,9 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	    .bytes = (uint64_t)column_integer(row, COLUMN_BYTES),
 	    .bytes_added = (uint64_t)column_integer(row, COLUMN_BYTES_ADDED),
 	    .missing_count = (uint64_t)column_integer(row, COLUMN_MISSING_COUNT),
+	    .unindexed = column_integer(row, COLUMN_UNINDEXED) != 0,
+	    .waiting = column_copy(row, COLUMN_WAITING),
+	    .summary = column_copy(row, COLUMN_SUMMARY),
 	    .away_since = column_integer(row, COLUMN_AWAY_SINCE),
 	    .away = column_integer(row, COLUMN_AWAY),
 	};
@@ -237,6 +246,7 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 	    text_value(job_state_word(job->state)),
 	    text_value(job_outcome_word(job->outcome)),
 	    integer_value(job->attempt),
+	    integer_value(job->busy),
 	    integer_value(job->due_at),
 	    integer_value(job->started_at),
 	    integer_value(job->ended_at),
@@ -247,21 +257,23 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 	    integer_value((int64_t)job->bytes),
 	    integer_value((int64_t)job->bytes_added),
 	    integer_value((int64_t)job->missing_count),
+	    integer_value(job->unindexed),
 	    integer_value(job->away_since),
 	    integer_value(job->away),
+	    text_value(job->waiting),
+	    text_value(job->summary),
 	    text_value(error_code_word(job->error.code)),
 	    text_value(job->error.message),
 	    text_value(job->error.hint),
 	    integer_value(job->id),
 	};
 	if (journal_execute(journal,
-		"UPDATE job SET state = ?, outcome = ?, attempt = ?, due_at = ?, started_at = ?, ended_at = "
+		"UPDATE job SET state = ?, outcome = ?, attempt = ?, busy = ?, due_at = ?, started_at = ?, ended_at "
+		"= ?,"
+		" state_since = ?, snapshot_begun = ?, snapshot_id = ?, files = ?, bytes = ?, bytes_added = ?,"
+		" missing_count = ?, unindexed = ?, away_since = ?, away = ?, waiting = ?, summary = ?, error_code = "
 		"?,"
-		" state_since = ?, snapshot_begun = ?, snapshot_id = ?, files = ?, bytes = ?, bytes_added = "
-		"?,"
-		" missing_count = ?, away_since = ?, away = ?, error_code = ?, error_message = ?, error_hint "
-		"= ?"
-		" WHERE id = ?",
+		" error_message = ?, error_hint = ? WHERE id = ?",
 		values, ARRAY_LENGTH(values), error) < 0)
 		return -1;
 	if (sqlite3_changes(journal->database) == 0)

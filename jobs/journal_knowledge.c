@@ -29,6 +29,19 @@ journal_last_good(struct journal *journal, const char *service, struct last_good
 	return 1;
 }
 
+int
+journal_good_since(struct journal *journal, int64_t since, journal_name_fn *each, void *context, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(journal, "SELECT service FROM last_good WHERE at > ? ORDER BY service",
+		VALUES(integer_value(since)), &row, error) < 0)
+		return -1;
+	int found;
+	while ((found = journal_step(journal, row, error)) > 0)
+		each(context, column_text(row, 0));
+	return found;
+}
+
 void
 last_good_clear(struct last_good *good)
 {

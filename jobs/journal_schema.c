@@ -142,7 +142,13 @@ static const char version_1[] = "CREATE TABLE meta ("
 				"  filler BLOB NOT NULL"
 				") STRICT;";
 
-static const char *const steps[] = {version_1};
+/* More than one kind of job, attempts that only wait for a lock, uploads that were cut. */
+static const char version_2[] = "ALTER TABLE job ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;"
+				"ALTER TABLE job ADD COLUMN unindexed INTEGER NOT NULL DEFAULT 0;"
+				"ALTER TABLE job ADD COLUMN waiting TEXT;"
+				"ALTER TABLE job ADD COLUMN summary TEXT;";
+
+static const char *const steps[] = {version_1, version_2};
 
 const struct migration_list journal_migrations = {.steps = steps, .count = (int)ARRAY_LENGTH(steps)};
 

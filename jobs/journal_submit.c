@@ -76,7 +76,8 @@ add_jobs(struct journal *journal, const struct request *request, struct answer *
 	for (size_t i = 0; i < request->count; i++) {
 		const struct submission *submission = &request->submissions[i];
 		int found = 0;
-		if (request->kind == RUN_MANUAL)
+		/* One retention is enough for all that has ended when it begins. */
+		if (request->kind == RUN_MANUAL || submission->kind != JOB_KIND_BACKUP)
 			found = journal_integer(journal,
 			    "SELECT id FROM job INDEXED BY job_unfinished WHERE service = ?"
 			    " AND quarantined = 0 AND state NOT IN ('pruned', 'failed') ORDER BY id LIMIT 1",

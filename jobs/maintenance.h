@@ -7,7 +7,7 @@
 #include "jobs/journal.h"
 #include "jobs/manifest.h"
 
-/* "(retention)", "(prune)"; NULL for a backup. What their jobs' `service` is. */
+/* "(retention)", "(prune)", which their jobs have as `service`; NULL for a backup. */
 const char *maintenance_name(enum job_kind kind);
 
 /* The spec of such a job: the repository's settings and limits of the manifest. The caller owns it. */
@@ -22,8 +22,8 @@ struct maintenance_run {
 	size_t service_count;
 	struct service specs[2];
 };
-int maintenance_run_make(const struct manifest *manifest, const struct service *const *services, size_t count,
-    struct journal *journal, int64_t now, struct maintenance_run *ret_run, struct error *error);
+int maintenance_run_make(const struct manifest *manifest, enum run_kind kind, const struct service *const *services,
+    size_t count, struct journal *journal, int64_t now, struct maintenance_run *ret_run, struct error *error);
 void maintenance_run_clear(struct maintenance_run *run);
 
 #endif

@@ -43,6 +43,7 @@ static const struct field fields[] = {
     {"ioLevel", FIELD_COUNT, offsetof(struct service, restic.io_level)},
     {"uploadKiB", FIELD_COUNT, offsetof(struct service, restic.upload_kib)},
     {"downloadKiB", FIELD_COUNT, offsetof(struct service, restic.download_kib)},
+    {"maxRepackBytes", FIELD_COUNT, offsetof(struct service, max_repack_bytes)},
     {"initialize", FIELD_BOOL, offsetof(struct service, initialize)},
     {"preflightDeadline", FIELD_COUNT, offsetof(struct service, deadlines.preflight)},
     {"hookDeadline", FIELD_COUNT, offsetof(struct service, deadlines.hook)},

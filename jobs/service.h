@@ -46,7 +46,8 @@ struct service {
 	int64_t overdue_after; /* microseconds since the last good snapshot */
 	int64_t settle;        /* a started unit has to stay up for so long */
 	struct retention_policy retention;
-	bool keep_all; /* nothing of this service is ever removed, whatever `retention` says */
+	int64_t max_repack_bytes; /* of a prune: what it may rewrite; 0: whole packs only */
+	bool keep_all;            /* nothing of this service is ever removed, whatever `retention` says */
 
 	/* Why this version cannot back the service up although its entry is well-formed; NULL where it can. A job of
 	 * such a service fails with these words. The code is for `check` alone and not packed. */

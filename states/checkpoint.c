@@ -4,11 +4,7 @@
 
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
-#include "core/problem.h"
 #include "states/work.h"
-
-/* One answer of the repository serves all jobs that begin within this time. */
-#define ANSWER_LASTS (2 * USEC_PER_MIN)
 
 static enum step_result
 check_what_is_declared(struct job *job, struct error *error)
@@ -20,158 +16,6 @@ check_what_is_declared(struct job *job, struct error *error)
 	if (spec->refused_hint != NULL)
 		error_hint(error, "%s", spec->refused_hint);
 	return STEP_FAILED;
-}
-
-static enum step_result
-check_restic(struct job *job, struct error *error)
-{
-	return restic_version(job->record.spec.restic.program, error) == NULL ? STEP_FAILED : STEP_DONE;
-}
-
-static enum step_result
-check_secrets(struct job *job, struct error *error)
-{
-	cleanup_problems struct problem_list problems = {0};
-	restic_check_secrets(&job->record.spec.restic, &problems);
-	for (size_t i = 0; i < problems.count; i++) {
-		const struct problem *problem = &problems.items[i];
-		if (problem->severity != PROBLEM_ERROR)
-			continue;
-		error_set(error, problem->code, "%s", problem->message);
-		if (problem->remedy != NULL)
-			error_hint(error, "%s", problem->remedy);
-		return STEP_FAILED;
-	}
-	return STEP_DONE;
-}
-
-/* ---- the repository ---- */
-
-/* Two jobs that both found no repository would both make one, each spoiling the other's. So one asks, and the
- * others wait for its answer. */
-#define ASKING_PAUSE (100 * USEC_PER_MSEC)
-
-static void
-end_asking(struct job *job)
-{
-	struct world *world = world_of(job);
-	if (world->asking_job == job->record.id)
-		world->asking_job = 0;
-}
-
-static void
-remember_answer(struct job *job, const char *place)
-{
-	struct world *world = world_of(job);
-	replace_string(&world->answered_place, place);
-	world->answered_at = clock_monotonic(engine_clock(job->engine));
-}
-
-/* A repository was found: is it the one we know at this place? */
-static int
-judge_repository(struct job *job, const char *repository_id, struct error *error)
-{
-	cleanup_free char *place = NULL;
-	cleanup_free char *known = NULL;
-	struct journal *journal = engine_journal(job->engine);
-	if (repository_place(&job->record.spec.restic, &place, error) < 0)
-		return -1;
-	int seen = journal_repository_seen(journal, place, &known, error);
-	if (seen < 0)
-		return -1;
-	if (seen > 0 && strcmp(known, repository_id) != 0) {
-		error_set(error, ERROR_REPOSITORY_MISSING,
-		    "another repository is at this place (%.8s instead of %.8s)", repository_id, known);
-		error_hint(
-		    error, "is the right target mounted? if the new repository is meant, run `atelier-backup init`");
-		return -1;
-	}
-	if (seen == 0 && journal_repository_remember(journal, place, repository_id, error) < 0)
-		return -1;
-	remember_answer(job, place);
-	return 0;
-}
-
-static void
-repository_made(void *context, const char *repository_id, const struct error *error)
-{
-	struct job *job = context;
-	work_of(job)->restic = NULL;
-	end_asking(job);
-	if (error_is_set(error) && error->code == ERROR_USAGE) {
-		/* Another host was faster: look again. */
-		job_step_again(job, 0);
-		return;
-	}
-	cleanup_error struct error failure = {0};
-	error_copy(&failure, error);
-	if (!error_is_set(&failure)) {
-		job_note(job, "restic", "made the repository");
-		judge_repository(job, repository_id, &failure);
-	}
-	job_step_finished(job, &failure);
-}
-
-/* Missing: made only if that was asked for and no repository was ever seen at this place, because an
- * unmounted target looks the same. Returns true when the repository is being made. */
-static bool
-may_make_repository(struct job *job, struct error *error)
-{
-	cleanup_free char *place = NULL;
-	cleanup_free char *known = NULL;
-	cleanup_error struct error problem = {0};
-	if (!job->record.spec.initialize)
-		return false;
-	int seen = -1;
-	if (repository_place(&job->record.spec.restic, &place, &problem) == 0)
-		seen = journal_repository_seen(engine_journal(job->engine), place, &known, &problem);
-	if (seen > 0) {
-		error_set(error, ERROR_REPOSITORY_MISSING, "the repository was used before and is missing now");
-		error_hint(
-		    error, "is its target mounted? `atelier-backup init` makes a new one where it is really gone");
-	}
-	if (seen != 0)
-		return false;
-	work_of(job)->restic =
-	    restic_init_start(world_of(job)->base, &job->record.spec.restic, repository_made, job, error);
-	return work_of(job)->restic != NULL;
-}
-
-static void
-repository_answered(void *context, const char *repository_id, const struct error *error)
-{
-	struct job *job = context;
-	work_of(job)->restic = NULL;
-	cleanup_error struct error failure = {0};
-	error_copy(&failure, error);
-	if (failure.code == ERROR_REPOSITORY_MISSING && may_make_repository(job, &failure))
-		return;
-	end_asking(job);
-	if (!error_is_set(&failure))
-		judge_repository(job, repository_id, &failure);
-	job_step_finished(job, &failure);
-}
-
-static enum step_result
-reach_repository(struct job *job, struct error *error)
-{
-	struct world *world = world_of(job);
-	cleanup_free char *place = NULL;
-	if (repository_place(&job->record.spec.restic, &place, error) < 0)
-		return STEP_FAILED;
-	if (world->answered_place != NULL && strcmp(world->answered_place, place) == 0 &&
-	    clock_monotonic(engine_clock(job->engine)) - world->answered_at < ANSWER_LASTS)
-		return STEP_DONE;
-	if (world->asking_job != 0) {
-		job_step_again(job, ASKING_PAUSE);
-		return STEP_WAITING;
-	}
-	work_of(job)->restic =
-	    restic_probe_start(world->base, &job->record.spec.restic, repository_answered, job, error);
-	if (work_of(job)->restic == NULL)
-		return STEP_FAILED;
-	world->asking_job = job->record.id;
-	return STEP_WAITING;
 }
 
 /* ---- the service ---- */
@@ -227,12 +71,6 @@ look_at_units(struct job *job, struct error *error)
 		return STEP_FAILED;
 	work_of(job)->systemd = systemd_inspect(systemd, names, units_seen, job);
 	return STEP_WAITING;
-}
-
-static enum step_result
-check_journal(struct job *job, struct error *error)
-{
-	return journal_check_writable(engine_journal(job->engine), error) < 0 ? STEP_FAILED : STEP_DONE;
 }
 
 /* ---- preBackup ---- */
@@ -291,31 +129,40 @@ deadline(const struct job *job)
 	return job->record.spec.deadlines.preflight;
 }
 
-static void
-leave(struct job *job)
-{
-	end_asking(job);
-	work_abandon_calls(job);
-}
-
-static const struct step steps[] = {
+static const struct step backup_steps[] = {
     {"checking what is declared", check_what_is_declared},
-    {"looking for restic", check_restic},
-    {"reading the secrets", check_secrets},
-    {"reaching the repository", reach_repository},
+    {"looking for restic", step_check_restic},
+    {"reading the secrets", step_check_secrets},
     {"removing the lock of a dead restic", step_unlock_dead},
+    {"reaching the repository", step_reach_repository},
     {"checking the paths", check_sources},
     {"checking the databases", check_databases},
     {"asking systemd about the units", look_at_units},
-    {"checking the journal", check_journal},
+    {"checking the journal", step_check_journal},
+    {"taking up what a cut upload had stored", step_repair_index},
+    {"entering the repository", step_enter_repository},
     {"running preBackup", run_pre_backup},
+    {NULL, NULL},
+};
+
+static const struct step maintenance_steps[] = {
+    {"looking for restic", step_check_restic},
+    {"reading the secrets", step_check_secrets},
+    {"removing the lock of a dead restic", step_unlock_dead},
+    {"reaching the repository", step_reach_repository},
+    {"checking the journal", step_check_journal},
     {NULL, NULL},
 };
 
 const struct state state_checkpoint = {
     .state = JOB_CHECKPOINT,
-    .steps = steps,
-    .leave = leave,
+    .steps =
+	{
+	    [JOB_KIND_BACKUP] = backup_steps,
+	    [JOB_KIND_RETENTION] = maintenance_steps,
+	    [JOB_KIND_PRUNE] = maintenance_steps,
+	},
+    .leave = work_abandon_calls,
     .deadline = deadline,
     .loses_work = true,
 };

@@ -96,7 +96,7 @@ struct machine
 machine_for(struct world *world)
 {
 	static struct state states[JOB_STATE_COUNT];
-	if (states[JOB_CHECKPOINT].steps == NULL) {
+	if (states[JOB_CHECKPOINT].steps[JOB_KIND_BACKUP] == NULL) {
 		states[JOB_PENDING] = state_pending;
 		states[JOB_DELAYING] = state_delaying;
 		states[JOB_CHECKPOINT] = state_checkpoint;

@@ -24,7 +24,11 @@ struct world {
 		pid_t pid;
 	} *dead;
 	size_t dead_count;
-	int64_t unlocking_job; /* the one job that removes their locks; 0: none */
+	int64_t unlocking_job;   /* the one job that removes their locks; 0: none */
+	int64_t unlock_tried_at; /* monotonic: when stale locks of others were last looked for; 0: never */
+	size_t readers;          /* jobs between the end of checkpoint and that of their attempt */
+	int64_t alone_job;       /* the one that repairs the index meanwhile; 0: none */
+	int64_t repaired_at;     /* monotonic, of the last repair that succeeded */
 };
 
 void world_init(struct world *world, struct event_base *base);

@@ -38,6 +38,7 @@ adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *fai
 {
 	cleanup_strings char **sources = service_sources(&job->record.spec);
 	replace_string(&job->record.snapshot_id, snapshot->id);
+	job->record.unindexed = false;
 	job->record.files = snapshot->files;
 	job->record.bytes = snapshot->bytes;
 	job->record.bytes_added = snapshot->bytes_added;
@@ -91,17 +92,21 @@ find_finished_snapshot(struct job *job, struct error *error)
 
 /* ---- restic ---- */
 
-static int
-restic_spawned(void *context, const struct child_identity *child, struct error *error)
-{
-	struct job *job = context;
-	return work_record_child(job, "restic backup", child, &work_of(job)->backup_child, error);
-}
+/* From here on an upload that is cut is worth a repair of the index: uploaded packs count only once an index names
+ * them, and restic writes one every ten minutes. What is read need not be new, so this asks for one too often. */
+#define WORTH_A_REPAIR (UINT64_C(64) * 1024 * 1024)
 
 static void
 restic_progressed(void *context, const struct restic_progress *progress)
 {
-	job_progress(context, progress);
+	struct job *job = context;
+	job_progress(job, progress);
+	if (progress->bytes_done < WORTH_A_REPAIR || job->record.unindexed || job->record.state != JOB_SNAPSHOT)
+		return;
+	job->record.unindexed = true;
+	cleanup_error struct error error = {0};
+	if (job_save(job, &error) < 0)
+		engine_lose_journal(job->engine, &error);
 }
 
 static void
@@ -123,6 +128,10 @@ static void
 note_result(struct job *job, const struct restic_backup_result *result)
 {
 	replace_string(&job->record.snapshot_id, result->snapshot_id);
+	if (result->snapshot_id != NULL)
+		job->record.unindexed = false;
+	if (error_class_of(result->error.code) == ERROR_CLASS_BUSY)
+		repository_forget_answer(job); /* the next one looks before it stops anything */
 	job->record.files = result->files;
 	job->record.bytes = result->bytes;
 	job->record.bytes_added = result->bytes_added;
@@ -137,19 +146,10 @@ static void
 restic_finished(void *context, const struct restic_backup_result *result)
 {
 	struct job *job = context;
-	struct work *work = work_of(job);
-	work->backup = NULL;
-	job->reading = false;
-	work_forget_child(job, &work->backup_child);
-	if (job->record.state == JOB_SNAPSHOT) {
-		note_result(job, result);
-		job_step_finished(job, &result->error);
+	if (!repository_call_ended(job, &result->error))
 		return;
-	}
-	/* The service came back first, and restic was ended after it: the attempt has failed already. */
-	if (work->ending_upload)
-		job_step_again(job, 0);
-	work->ending_upload = false;
+	note_result(job, result);
+	job_step_finished(job, &result->error);
 }
 
 static enum step_result
@@ -171,20 +171,17 @@ run_restic(struct job *job, struct error *error)
 	    .paths = sources,
 	    .excludes = job->record.spec.excludes,
 	    .tags = tags,
-	    .on_spawned = restic_spawned,
+	    .on_spawned = repository_child_spawned,
 	    .on_progress = restic_progressed,
 	    .on_words = restic_says,
 	    .context = job,
 	};
-	work->backup =
-	    restic_backup_start(world_of(job)->base, &job->record.spec.restic, &request, restic_finished, error);
-	if (work->backup == NULL)
-		return STEP_FAILED;
-	job->reading = true;
+	enum step_result result = repository_call_begun(job,
+	    restic_backup_start(world_of(job)->base, &job->record.spec.restic, &request, restic_finished, error));
 	work->proved = 0;
-	if (job->to_stop)
+	if (result == STEP_WAITING && job->to_stop)
 		proof_begin_beside(job);
-	return STEP_WAITING;
+	return result;
 }
 
 /* ---- did the service stay down? ---- */
@@ -246,7 +243,12 @@ static const struct step steps[] = {
 
 const struct state state_snapshot = {
     .state = JOB_SNAPSHOT,
-    .steps = steps,
+    .steps =
+	{
+	    [JOB_KIND_BACKUP] = steps,
+	    [JOB_KIND_RETENTION] = retention_steps,
+	    [JOB_KIND_PRUNE] = prune_steps,
+	},
     .leave = leave,
     .deadline = deadline,
 };

@@ -290,14 +290,14 @@ run_post_backup(struct job *job, struct error *error)
 
 /* The upload of an attempt that was given up: asked to end by SIGINT, so that it takes its lock along. */
 static enum step_result
-end_upload(struct job *job, struct error *error)
+end_restic(struct job *job, struct error *error)
 {
 	(void)error;
 	struct work *work = work_of(job);
-	if (work->backup == NULL)
+	if (work->holder == NULL)
 		return STEP_DONE;
-	restic_call_stop(work->backup);
-	work->ending_upload = true;
+	restic_call_stop(work->holder);
+	work->ending_holder = true;
 	return STEP_WAITING;
 }
 
@@ -312,13 +312,24 @@ static const struct step steps[] = {
     {"beginning", begin},
     {"starting the units", start_units},
     {"running postBackup", run_post_backup},
-    {"ending the upload", end_upload},
+    {"ending restic", end_restic},
     {"proving the databases readable", step_prove_databases},
+    {NULL, NULL},
+};
+
+/* Nothing is ever stopped for these. */
+static const struct step maintenance_steps[] = {
+    {"ending restic", end_restic},
     {NULL, NULL},
 };
 
 const struct state state_starting = {
     .state = JOB_STARTING,
-    .steps = steps,
+    .steps =
+	{
+	    [JOB_KIND_BACKUP] = steps,
+	    [JOB_KIND_RETENTION] = maintenance_steps,
+	    [JOB_KIND_PRUNE] = maintenance_steps,
+	},
     .leave = leave,
 };

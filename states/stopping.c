@@ -207,7 +207,7 @@ static const struct step steps[] = {
 
 const struct state state_stopping = {
     .state = JOB_STOPPING,
-    .steps = steps,
+    .steps = {[JOB_KIND_BACKUP] = steps},
     .leave = leave,
     .deadline = deadline,
     .loses_work = true,

@@ -24,15 +24,11 @@ work_abandon_calls(struct job *job)
 	struct work *work = job->work;
 	if (work == NULL)
 		return;
-	if (world_of(job)->unlocking_job == job->record.id)
-		world_of(job)->unlocking_job = 0;
-	if (work->restic != NULL)
-		restic_call_abandon(work->restic);
+	repository_abandon_call(job);
 	if (work->systemd != NULL)
 		systemd_call_abandon(work->systemd);
 	hook_call_abandon(work->hook);
 	sqlite_call_abandon(work->fold);
-	work->restic = NULL;
 	work->systemd = NULL;
 	work->hook = NULL;
 	work->fold = NULL;
@@ -46,13 +42,13 @@ work_release(struct job *job)
 	if (work == NULL)
 		return;
 	work_abandon_calls(job);
-	if (work->backup != NULL)
-		restic_call_abandon(work->backup);
-	work_forget_child(job, &work->backup_child);
+	repository_release(job);
 	sqlite_call_abandon(work->proof);
 	systemd_watch_free(work->watch);
 	unit_list_clear(&work->units);
 	error_clear(&work->start_error);
+	strings_free(work->services);
+	strings_free(work->going);
 	free(work);
 	job->work = NULL;
 }
@@ -100,45 +96,4 @@ job_note_units(struct job *job, const char *verb, const struct unit_list *units)
 		return;
 	cleanup_free char *words = xasprintf("%s %s", verb, line.string);
 	job_note(job, "systemd", words);
-}
-
-static void
-dead_unlocked(void *context, size_t found, const struct error *error)
-{
-	struct job *job = context;
-	struct work *work = work_of(job);
-	struct world *world = world_of(job);
-	work->restic = NULL;
-	world->unlocking_job = 0;
-	if (error_is_set(error)) {
-		job_note(job, "restic", error->message);
-	} else {
-		if (found > 0)
-			job_note(job, "restic", "removed the lock of a restic that died with its runner");
-		for (size_t i = 0; i < world->dead_count; i++)
-			work_forget_child(job, &world->dead[i].child_id);
-		world->dead_count = 0;
-	}
-	job_step_finished(job, NULL);
-}
-
-enum step_result
-step_unlock_dead(struct job *job, struct error *error)
-{
-	struct world *world = world_of(job);
-	/* One is enough, and a stale lock that is not exclusive keeps nobody from going on meanwhile. */
-	if (world->dead_count == 0 || world->unlocking_job != 0)
-		return STEP_DONE;
-	cleanup_free pid_t *pids = xcalloc(world->dead_count, sizeof(*pids));
-	for (size_t i = 0; i < world->dead_count; i++)
-		pids[i] = world->dead[i].pid;
-	work_of(job)->restic = restic_unlock_own_start(
-	    world->base, &job->record.spec.restic, pids, world->dead_count, dead_unlocked, job, error);
-	if (work_of(job)->restic != NULL) {
-		world->unlocking_job = job->record.id;
-		return STEP_WAITING;
-	}
-	job_note(job, "restic", error->message);
-	error_clear(error);
-	return STEP_DONE;
 }

@@ -20,19 +20,28 @@ struct work {
 	struct sqlite_call *fold;
 	int64_t child_id; /* the journal's row of the child that runs, 0: none */
 
+	struct error locked;          /* what the repository said before stale locks were looked for */
+	int64_t repair_awaited_since; /* monotonic; another job repairs the index, 0: not awaited */
+	bool inside;                  /* counted in world.readers */
+
 	struct unit_list units;      /* what the stop concerns, as last seen */
 	struct systemd_watch *watch; /* over the stopped units, until they are started */
 	size_t folded;               /* databases done in `stopping` */
 
-	/* The upload outlives the state `snapshot` when the service has to come back first. */
-	struct restic_call *backup;
-	int64_t backup_child;
+	/* The restic that holds a lock of the repository, an upload mostly. It outlives the state that began it when
+	 * the service has to come back first; then it is ended in good order, so that it takes its lock along. */
+	struct restic_call *holder;
+	int64_t holder_child;
+	pid_t holder_pid;
 	unsigned listing_tries; /* looks for a finished snapshot that had no answer */
-	bool ending_upload;     /* `starting` waits for its end */
+	bool ending_holder;     /* `starting` waits for its end */
 
 	struct sqlite_call *proof; /* beside the upload, or on the live database afterwards */
 	size_t proved;             /* databases that are proven readable */
 	bool proving_live;         /* `proof` reads the live database */
+
+	char **services; /* of a retention: those that are looked at */
+	char **going;    /* ... and the ids of the snapshots that go */
 
 	bool hook_begun; /* this round's postBackup was started */
 	struct error start_error;
@@ -60,10 +69,51 @@ void job_note_units(struct job *job, const char *verb, const struct unit_list *u
 /* Fills the error of a unit that came back during the window. */
 void unit_returned_error(struct error *error, const char *unit);
 
-/* ---- steps that more than one state has ---- */
+/* ---- repository.c: what every job does that needs the repository ---- */
 
-/* A stale lock of a restic that died with its runner: removed if it is provably ours. Never fails the job. */
+enum step_result step_check_restic(struct job *job, struct error *error);
+enum step_result step_check_secrets(struct job *job, struct error *error);
+enum step_result step_check_journal(struct job *job, struct error *error);
+
+/* A stale lock of a restic that died, with its runner or without: removed if it is provably ours. Never fails the
+ * job.
+ */
 enum step_result step_unlock_dead(struct job *job, struct error *error);
+
+/* It answers, can be written, and nobody has it alone. */
+enum step_result step_reach_repository(struct job *job, struct error *error);
+
+/* Where an upload of this job was cut: what it had stored is made known to restic, if nobody else is at work in the
+ * repository. Never fails the job for restic's sake. */
+enum step_result step_repair_index(struct job *job, struct error *error);
+
+/* From here to the end of the attempt, nobody of ours takes the repository for himself. */
+enum step_result step_enter_repository(struct job *job, struct error *error);
+
+/* Somebody else's lock was met: looks for stale ones, once in a while. True: the step goes on by itself, again from
+ * its beginning if a lock was removed, else it ends with a BUSY error. False: it is the caller's to end it. */
+bool repository_try_unlock(struct job *job, const struct error *locked);
+
+/* The next job asks again. */
+void repository_forget_answer(const struct job *job);
+
+/* Calls that take a lock. They begin with the child_spawned_fn repository_child_spawned (whose context is the job)
+ * and with repository_call_begun, which waits, or fails for NULL. Their callbacks ask repository_call_ended first:
+ * false, the job does not wait for it any more. */
+int repository_child_spawned(void *context, const struct child_identity *child, struct error *error);
+enum step_result repository_call_begun(struct job *job, struct restic_call *call);
+bool repository_call_ended(struct job *job, const struct error *error);
+
+/* For the states' leave, and for the end of an attempt. */
+void repository_abandon_call(struct job *job);
+void repository_release(struct job *job);
+
+/* ---- retention.c and prune.c: what the state snapshot does for jobs that make none ---- */
+
+extern const struct step retention_steps[], prune_steps[];
+
+/* The first step of both: one that was cut by the runner's death begins anew, as the next attempt. */
+enum step_result step_begin_anew(struct job *job, struct error *error);
 
 /* ---- proof.c: is what was saved readable? ---- */
 

@@ -398,7 +398,7 @@ run_simulation(uint64_t seed, uint64_t events)
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
 		simulation->states[i] = (struct state){
 		    .state = (enum job_state)i,
-		    .steps = steps[i],
+		    .steps = {[JOB_KIND_BACKUP] = steps[i]},
 		    .deadline = i == JOB_CHECKPOINT || i == JOB_STOPPING || i == JOB_SNAPSHOT ? fake_deadline : NULL,
 		    .loses_work = i == JOB_CHECKPOINT || i == JOB_STOPPING,
 		};
