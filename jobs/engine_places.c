@@ -58,9 +58,13 @@ job_has_company(const struct job *job)
 
 /* Retention follows the backups of its run, prune follows both. */
 static bool
-comes_before(const struct job *other, const struct job *job)
+follows_another(const struct job *job)
 {
-	return other->record.run_id == job->record.run_id && other->record.kind < job->record.kind;
+	const struct job *other;
+	TAILQ_FOREACH(other, &job->engine->jobs, entry)
+	if (other->record.run_id == job->record.run_id && other->record.kind < job->record.kind)
+		return true;
+	return false;
 }
 
 /* The jobs that say something about when others may begin; most of a thousand waiting ones do not. */
@@ -72,8 +76,10 @@ struct rivals {
 static bool
 is_rival(const struct job *job, int64_t now)
 {
-	return job_takes_a_place(job) || (needs_repository_alone(job) && job->record.state == JOB_DELAYING &&
-					     now - job->record.due_at > MAINTENANCE_PATIENCE);
+	if (job_takes_a_place(job))
+		return true;
+	return needs_repository_alone(job) && job->record.state == JOB_DELAYING &&
+	       now - job->record.due_at > MAINTENANCE_PATIENCE && !follows_another(job);
 }
 
 static void
@@ -110,13 +116,7 @@ may_begin(const struct job *job, const struct rivals *rivals)
 	for (size_t i = 0; i < rivals->count; i++)
 		if (is_hindered_by(job, rivals->items[i]))
 			return false;
-	if (!needs_repository_alone(job))
-		return true;
-	const struct job *other;
-	TAILQ_FOREACH(other, &job->engine->jobs, entry)
-	if (comes_before(other, job))
-		return false;
-	return true;
+	return !needs_repository_alone(job) || !follows_another(job);
 }
 
 /* The one that waits longest goes first. */

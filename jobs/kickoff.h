@@ -2,13 +2,10 @@
 #ifndef ATELIER_JOBS_KICKOFF_H
 #define ATELIER_JOBS_KICKOFF_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/error.h"
 #include "jobs/journal.h"
-#include "jobs/service.h"
 
 /* The name of the night that `wall` belongs to, the local date on which it began ("2026-11-22"). A night
  * lasts from one hour before the kickoff time (so that a timer that is early counts for the coming night) to
@@ -21,10 +18,8 @@ char *kickoff_night(int64_t wall, int64_t kickoff);
 /* The next local kickoff time after `wall`. */
 int64_t kickoff_next(int64_t wall, int64_t kickoff);
 
-/* Submits the night's run: each service due after its own random delay of 0 to max_delay, drawn here, once.
- * What journal_submit says holds. `job_ids` receives `count` ids. */
-int kickoff_submit(struct journal *journal, int64_t wall, int64_t kickoff, int64_t max_delay,
-    const struct service *const *services, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
-    struct error *error);
+/* Draws the due times of a night's submissions, here and once: each backup after its own random delay of 0 to
+ * max_delay, what follows the backups at once (it waits for them). */
+void kickoff_spread(struct submission *submissions, size_t count, int64_t wall, int64_t max_delay);
 
 #endif
