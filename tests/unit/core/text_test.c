@@ -215,20 +215,25 @@ the_times_of_restic_are_read(void **state)
 	static const struct {
 		const char *string;
 		int64_t microseconds;
+		int32_t zone_offset;
 	} good[] = {
-	    {"1970-01-01T00:00:00Z", 0},
-	    {"2026-11-23T02:00:00+01:00", SECONDS(INT64_C(1795395600))},
-	    {"2026-11-22T21:30:00-03:30", SECONDS(INT64_C(1795395600))},
-	    {"2026-11-23T02:00:00.123456789+01:00", SECONDS(INT64_C(1795395600)) + 123456},
-	    {"2026-11-23T01:00:00.5Z", SECONDS(INT64_C(1795395600)) + 500000},
-	    {"2024-02-29T00:00:00Z", SECONDS(INT64_C(1709164800))},
-	    {"1969-12-31T23:59:59.25Z", -750000},
-	    {"0001-01-01T00:00:00Z", SECONDS(INT64_C(-62135596800))},
+	    {"1970-01-01T00:00:00Z", 0, 0},
+	    {"2026-11-23T02:00:00+01:00", SECONDS(INT64_C(1795395600)), 3600},
+	    {"2026-11-22T21:30:00-03:30", SECONDS(INT64_C(1795395600)), -12600},
+	    {"2026-11-23T02:00:00.123456789+01:00", SECONDS(INT64_C(1795395600)) + 123456, 3600},
+	    {"2026-11-23T01:00:00.5Z", SECONDS(INT64_C(1795395600)) + 500000, 0},
+	    {"2024-02-29T00:00:00Z", SECONDS(INT64_C(1709164800)), 0},
+	    {"1969-12-31T23:59:59.25Z", -750000, 0},
+	    {"0001-01-01T00:00:00Z", SECONDS(INT64_C(-62135596800)), 0},
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
 		int64_t microseconds = 4711;
 		assert_true(text_parse_rfc3339(good[i].string, &microseconds));
 		assert_int_equal(microseconds, good[i].microseconds);
+		int32_t zone_offset = 4711;
+		assert_true(text_parse_rfc3339_zone(good[i].string, &microseconds, &zone_offset));
+		assert_int_equal(microseconds, good[i].microseconds);
+		assert_int_equal(zone_offset, good[i].zone_offset);
 	}
 }
 
@@ -244,8 +249,11 @@ what_is_no_time_is_refused(void **state)
 	    "2026-11-23T02:00:00+"};
 	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
 		int64_t microseconds = 4711;
+		int32_t zone_offset = 4711;
 		assert_false(text_parse_rfc3339(bad[i], &microseconds));
+		assert_false(text_parse_rfc3339_zone(bad[i], &microseconds, &zone_offset));
 		assert_int_equal(microseconds, 4711);
+		assert_int_equal(zone_offset, 4711);
 	}
 }
 
