@@ -106,8 +106,9 @@ struct restic_snapshot {
 	char *hostname;
 	char **paths;
 	char **tags;
-	int64_t time;     /* microseconds since the epoch */
-	bool has_summary; /* 0.17+ */
+	int64_t time;        /* microseconds since the epoch */
+	int32_t zone_offset; /* seconds east of UTC where it was made: restic's calendar for it */
+	bool has_summary;    /* 0.17+ */
 	uint64_t files;
 	uint64_t bytes;
 	uint64_t bytes_added;

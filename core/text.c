@@ -263,6 +263,34 @@ text_parse_duration(const char *string, int64_t *ret_microseconds)
 	return true;
 }
 
+bool
+text_parse_size(const char *string, int64_t *ret_bytes)
+{
+	static const struct {
+		const char *unit;
+		int64_t bytes;
+	} units[] = {
+	    {"", 1},
+	    {"B", 1},
+	    {"KiB", INT64_C(1) << 10},
+	    {"MiB", INT64_C(1) << 20},
+	    {"GiB", INT64_C(1) << 30},
+	    {"TiB", INT64_C(1) << 40},
+	};
+	int64_t number;
+	if (!parse_digits(&string, &number))
+		return false;
+	for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
+		if (strcmp(string, units[i].unit) != 0)
+			continue;
+		if (number > INT64_MAX / units[i].bytes)
+			return false;
+		*ret_bytes = number * units[i].bytes;
+		return true;
+	}
+	return false;
+}
+
 /* Seconds since the epoch, rounded down also before it. */
 static time_t
 floor_seconds(int64_t microseconds)
