@@ -160,6 +160,39 @@ durations_as_people_write_them(void **state)
 }
 
 static void
+sizes_are_read(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *string;
+		int64_t bytes;
+	} good[] = {
+	    {"0", 0},
+	    {"4096", 4096},
+	    {"7B", 7},
+	    {"3KiB", 3072},
+	    {"512MiB", INT64_C(512) << 20},
+	    {"2GiB", INT64_C(2) << 30},
+	    {"5TiB", INT64_C(5) << 40},
+	    {"8388607TiB", INT64_C(8388607) << 40},
+	    {"9223372036854775807", INT64_MAX},
+	};
+	static const char *const bad[] = {"", "B", "MiB", "-1", "+1", " 1", "1 ", "1 MiB", "1.5GiB", "1GB", "1M",
+	    "1mib", "1MiB2", "1MiBB", "0x10", "8388608TiB", "9223372036854775808", "99999999999999999999"};
+	int64_t bytes;
+	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+		assert_true(text_parse_size(good[i].string, &bytes));
+		assert_int_equal(bytes, good[i].bytes);
+	}
+	bytes = -7;
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+		if (text_parse_size(bad[i], &bytes))
+			fail_msg("'%s' was taken for a size", bad[i]);
+		assert_int_equal(bytes, -7);
+	}
+}
+
+static void
 durations_are_read(void **state)
 {
 	(void)state;
@@ -288,6 +321,7 @@ main(void)
 	    cmocka_unit_test(prefix_and_suffix),
 	    cmocka_unit_test(sizes_as_people_write_them),
 	    cmocka_unit_test(durations_as_people_write_them),
+	    cmocka_unit_test(sizes_are_read),
 	    cmocka_unit_test(durations_are_read),
 	    cmocka_unit_test(what_is_no_duration_is_refused),
 	    cmocka_unit_test(times_are_local_with_their_offset),
