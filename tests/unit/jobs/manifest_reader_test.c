@@ -138,8 +138,8 @@ a_retention_keeps_something(void **state)
 	    "found a string");
 	expect_unknown("{\"version\":2,\"services\":{},\"retention\":{\"hourly\":3}}", "m.json: retention.hourly",
 	    "known here: last, daily, weekly, monthly, yearly");
-	expect_unknown("{\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":{\"last\":3}}}}",
-	    "m.json: services.web.retention", "write \"version\": 2 at the top of the file to use it");
+	expect_refusal("{\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":{\"last\":3}}}}",
+	    "m.json: services.web.retention", "version 1");
 }
 
 static void
