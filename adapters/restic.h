@@ -49,8 +49,9 @@ void restic_check_secrets(const struct restic_settings *settings, struct problem
 /* The location with any password in it replaced by "***", for people. The caller owns it; NULL if unreadable. */
 char *restic_repository_words(const struct restic_settings *settings);
 
-/* A call that takes a lock may leave it behind when it is killed: on_spawned, where there is one (it may be NULL),
- * tells the process before it begins, with the context of the call's `done`; it comes for each process of the call.
+/* A call that takes a lock may leave it behind (see restic_may_leave_lock): on_spawned, where there is one (it may be
+ * NULL), tells the process before it begins, with the context of the call's `done`; it comes for each process of the
+ * call.
  */
 
 /* ---- the repository: does it answer, and which one is it (`cat config`, no lock taken) ---- */
@@ -144,18 +145,17 @@ struct restic_listener {
 
 /* What a removal of snapshots came to. `error` is NONE only if a listing afterwards shows none of them. */
 struct restic_forget_result {
-	struct error
-	    error;     /* BUSY class: nothing of this batch was removed; see `verified` for what became of the rest */
-	bool verified; /* a listing was read afterwards; if not, the two counts are 0 */
-	size_t gone;   /* of those asked for, no longer listed */
+	struct error error;
+	bool verified;    /* a listing was read afterwards; if not, the two counts are 0 */
+	size_t gone;      /* of those asked for, no longer listed */
 	size_t remaining; /* of those asked for, still listed */
 };
 typedef void restic_forget_fn(void *context, const struct restic_forget_result *result);
 
 /* `forget ID...`, in as many processes as it takes, then a listing without a lock: restic's exit code does not tell
  * (0.18 exits with 0 when it could not remove; ids that nobody knows are no error to any version, nor to this call).
- * Each of `ids` is a full id of 64 digits; there must be one at least, else ERROR_INTERNAL. They are copied. Frees
- * nothing: that is what prune does. */
+ * Each of `ids` is a full id of 64 digits, none is there twice; there must be one at least, else ERROR_INTERNAL. They
+ * are copied. Frees nothing: that is what prune does. */
 struct restic_call *
 restic_forget_start(struct event_base *base, const struct restic_settings *settings, const char *const *ids,
     size_t count, const struct restic_listener *listener, restic_forget_fn *done, struct error *error);
@@ -202,7 +202,7 @@ struct restic_call *restic_locks_start(struct event_base *base, const struct res
 
 struct restic_unlock_result {
 	size_t own;        /* of the locks found at first, those of this host with one of `pids` */
-	size_t removed;    /* of the locks found at first, those that are gone */
+	size_t removed;    /* of the locks found at first with a dead holder, those that are gone */
 	size_t remaining;  /* the locks that are there now */
 	const char *first; /* the first of these in words (an exclusive one before others); NULL: there is none */
 };
@@ -235,6 +235,11 @@ void restic_call_stop(struct restic_call *call);
 
 /* Kills at once; no callback comes. */
 void restic_call_abandon(struct restic_call *call);
+
+/* May a call that takes a lock, and ended with this, have left it in the repository? Its process is dead then: its
+ * pid is one for restic_unlock_stale_start. Also after a polite stop: 0.14 exits at once, its lock still there, if it
+ * is asked to end while it looks for the locks of others. */
+bool restic_may_leave_lock(enum error_code code);
 
 /* ---- pieces, public for their tests ---- */
 

@@ -59,6 +59,10 @@ static const struct explanation {
 
 static const char words_signalled[] = "received, cleaning up";
 static const char words_cancelled[] = "context canceled";
+static const char words_locked[] = "already locked ";
+static const char words_locked_since[] = "lock was created at ";
+
+#define HOLDER_LENGTH ((size_t)200) /* who holds a lock, or since when: somebody else wrote the names */
 
 /* All of what is given must be so; the first rule that fits counts. Rules from the definite to the vague. */
 struct rule {
@@ -170,6 +174,7 @@ struct line {
 struct lines {
 	struct line *items;
 	size_t count;
+	char *locked_since; /* "2026-11-23 02:00:00 (1m2s ago)", in the line after the one that tells who; or NULL */
 };
 
 static void
@@ -178,6 +183,13 @@ lines_clear(struct lines *lines)
 	for (size_t i = 0; i < lines->count; i++)
 		free(lines->items[i].string);
 	free(lines->items);
+	free(lines->locked_since);
+}
+
+static size_t
+shortened(size_t length)
+{
+	return length > HOLDER_LENGTH ? HOLDER_LENGTH : length;
 }
 
 static void
@@ -195,6 +207,18 @@ is_about_source(const char *line, const json_t *object)
 	return strcmp(restic_output_type(object), "error") == 0 || text_ends_with(line, ", skipping");
 }
 
+/* A line of its own in 0.14, and the second one of a message later. */
+static void
+read_locked_since(const char *line, const json_t *object, struct lines *lines)
+{
+	const char *message = json_string_value(json_object_get(object, "message"));
+	const char *found = strstr(message == NULL ? line : message, words_locked_since);
+	if (found == NULL || lines->locked_since != NULL)
+		return;
+	found += strlen(words_locked_since);
+	lines->locked_since = text_printable_bytes(found, shortened(strcspn(found, "\n")));
+}
+
 static void
 read_lines(const char *text, struct lines *lines)
 {
@@ -203,6 +227,7 @@ read_lines(const char *text, struct lines *lines)
 		cleanup_json json_t *object = restic_output_object(at, length);
 		cleanup_free char *raw = xstrndup(at, length);
 		cleanup_free char *words = restic_output_words(at, length);
+		read_locked_since(raw, object, lines);
 		bool exit_error = strcmp(restic_output_type(object), "exit_error") == 0;
 		if (words[0] != '\0' && !is_about_source(raw, object))
 			lines_add(lines, words, exit_error || text_starts_with(words, "Fatal: "));
@@ -313,6 +338,28 @@ explain(enum error_code code, const char *hint, const char *how, const struct li
 	return error_hint(error, "%s", hint == NULL ? explanation->hint : hint);
 }
 
+/* "the repository is locked exclusively by PID 4711 on web1 by root, since 2026-11-23 02:00:00 (1m2s ago)". Returns
+ * false if restic does not say who. */
+static bool
+explain_lock(const struct lines *lines, struct error *error)
+{
+	for (size_t i = 0; i < lines->count; i++) {
+		const char *holder = strstr(lines->items[i].string, words_locked);
+		if (holder == NULL)
+			continue;
+		holder += strlen(words_locked);
+		const char *numbers = strstr(holder, " (UID ");
+		size_t length = numbers == NULL ? strlen(holder) : (size_t)(numbers - holder);
+		cleanup_free char *who = text_printable_bytes(holder, shortened(length));
+		const char *since = lines->locked_since;
+		error_set(error, ERROR_REPOSITORY_LOCKED, "the repository is locked %s%s%s", who,
+		    since == NULL ? "" : ", since ", since == NULL ? "" : since);
+		error_hint(error, "%s", explanation_of(ERROR_REPOSITORY_LOCKED)->hint);
+		return true;
+	}
+	return false;
+}
+
 /* What it was busy with: a caller that stopped it for taking too long wants to know why it did. Its words about being
  * stopped tell nothing new. */
 static int
@@ -340,6 +387,8 @@ explain_exit(int exit_code, const struct lines *lines, struct error *error)
 {
 	const struct line *line;
 	const struct rule *rule = find_rule(lines, exit_code, &line);
+	if (rule != NULL && rule->code == ERROR_REPOSITORY_LOCKED && explain_lock(lines, error))
+		return -1;
 	if (rule != NULL)
 		return explain(rule->code, rule->hint, "", line, error);
 	cleanup_free char *how = xasprintf(" with exit code %d", exit_code);
@@ -363,4 +412,11 @@ restic_classify(int exit_code, int signal, bool stopped, const char *stderr_text
 		explain_exit(exit_code, &lines, error);
 	lines_clear(&lines);
 	return -1;
+}
+
+bool
+restic_may_leave_lock(enum error_code code)
+{
+	return code == ERROR_CANCELLED || code == ERROR_RESTIC_KILLED || code == ERROR_REPOSITORY_UNREACHABLE ||
+	       code == ERROR_RESTIC_FAILED;
 }

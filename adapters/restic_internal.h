@@ -82,6 +82,12 @@ struct restic_call *restic_call_begin(struct restic_call *call, const struct res
  */
 void restic_call_keep_words(struct restic_call *call, const char *line, size_t length);
 
+/* Passes a line of restic's on to people, unless it is progress (restic_maintain.c). */
+void restic_listener_tell(const struct restic_listener *listener, const char *line, size_t length);
+
+/* Corrects what was made of an exit code that means something else to a backup (restic_maintain.c). */
+void restic_call_reclassify(struct restic_call *call, const struct child_exit *exit, struct error *error);
+
 /* ---- what restic writes (restic_output.c) ---- */
 
 /* The counters of a backup's summary line. */
@@ -120,8 +126,45 @@ char *restic_output_reason(const json_t *object);
  * it. */
 char *restic_output_words(const char *line, size_t length);
 
+/* The array of a listing, sorted by time. Returns -1 and ERROR_RESTIC_FAILED for everything that cannot be understood
+ * in full. The caller frees it with restic_snapshots_free. */
+int restic_output_snapshots(
+    const char *bytes, size_t length, struct restic_snapshot **ret_snapshots, size_t *ret_count, struct error *error);
+void restic_snapshots_free(struct restic_snapshot *snapshots, size_t count);
+
 /* `digits` of lower-case hexadecimal and nothing else. */
 bool restic_is_id(const char *string, size_t digits);
+
+/* ---- the locks of a repository (restic_locks.c) ----
+ *
+ * A part of a call: one process lists them, one more reads each. */
+
+struct restic_lock_reader {
+	bool reading; /* one of `ids`; else they are being listed */
+	char **ids;
+	size_t next; /* the one that is read next */
+	struct text text;
+	bool gone; /* that one, before it could be read */
+	struct restic_lock *locks;
+	size_t count;
+};
+
+/* Starts the listing, and forgets what was read before. */
+int restic_lock_reader_run(struct restic_lock_reader *reader, struct restic_call *call, struct error *error);
+void restic_lock_reader_take_stdout(struct restic_lock_reader *reader, const char *line, size_t length);
+void restic_lock_reader_take_stderr(
+    struct restic_lock_reader *reader, struct restic_call *call, const char *line, size_t length);
+
+/* One of its processes has ended; `error` as in `ended` above. Starts the next one, or returns with no child: then
+ * the locks are there, oldest first, or the error is set. */
+void restic_lock_reader_ended(struct restic_lock_reader *reader, struct restic_call *call, struct error *error);
+void restic_lock_reader_clear(struct restic_lock_reader *reader);
+
+/* A lock as `cat lock` shows it. What cannot be understood gives one that is not `readable`. */
+void restic_output_lock(const char *bytes, size_t length, struct restic_lock *ret_lock);
+
+/* Says this line that a lock was listed and is gone? It may have been released, or renewed under another name. */
+bool restic_says_lock_is_gone(const char *words);
 
 /* ---- the program (restic_version.c) ---- */
 

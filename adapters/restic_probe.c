@@ -1,4 +1,4 @@
-/* Does the repository answer, and which one is it; and making a new one. */
+/* Does the repository answer, can it be written, and which one is it; and making a new one. */
 #include "adapters/restic_internal.h"
 
 #include "core/alloc.h"
@@ -11,11 +11,13 @@ struct probe_call {
 	struct restic_call call; /* first: the call is freed through it */
 	restic_probe_fn *done;
 	void *context;
-	bool making; /* `init` is running; the id is asked for when it is done */
+	child_spawned_fn *on_spawned; /* or NULL */
+	bool making;                  /* `init` is running; the id is asked for when it is done */
 	struct text config;
 };
 
 static const char *const config_arguments[] = {"cat", "config", "--no-lock", "--json", NULL};
+static const char *const locked_arguments[] = {"cat", "config", "--json", NULL};
 static const char *const init_arguments[] = {"init", "--json", NULL};
 static const struct restic_step config_step = {.name = "restic cat config", .arguments = config_arguments};
 static const struct restic_step init_step = {.name = "restic init", .arguments = init_arguments};
@@ -78,29 +80,56 @@ static const struct restic_operation probe_operation = {
     .release = probe_release,
 };
 
-static struct restic_call *
-probe_begin(struct event_base *base, const struct restic_settings *settings, bool making, restic_probe_fn *done,
-    void *context, struct error *error)
+static struct probe_call *
+probe_new(struct event_base *base, const struct restic_settings *settings, restic_probe_fn *done, void *context,
+    struct error *error)
 {
 	struct probe_call *probe = restic_call_new(sizeof(*probe), &probe_operation, base, settings, error);
 	if (probe == NULL)
 		return NULL;
 	probe->done = done;
 	probe->context = context;
-	probe->making = making;
-	return restic_call_begin(&probe->call, making ? &init_step : &config_step, error);
+	return probe;
+}
+
+static int
+probe_spawned(void *context, const struct child_identity *identity, struct error *error)
+{
+	struct probe_call *probe = context;
+	return probe->on_spawned(probe->context, identity, error);
 }
 
 struct restic_call *
 restic_probe_start(struct event_base *base, const struct restic_settings *settings, restic_probe_fn *done,
     void *context, struct error *error)
 {
-	return probe_begin(base, settings, false, done, context, error);
+	struct probe_call *probe = probe_new(base, settings, done, context, error);
+	return probe == NULL ? NULL : restic_call_begin(&probe->call, &config_step, error);
+}
+
+struct restic_call *
+restic_probe_locked_start(struct event_base *base, const struct restic_settings *settings,
+    child_spawned_fn *on_spawned, restic_probe_fn *done, void *context, struct error *error)
+{
+	struct probe_call *probe = probe_new(base, settings, done, context, error);
+	if (probe == NULL)
+		return NULL;
+	probe->on_spawned = on_spawned;
+	const struct restic_step step = {
+	    .name = "restic cat config",
+	    .arguments = locked_arguments,
+	    .on_spawned = on_spawned == NULL ? NULL : probe_spawned,
+	};
+	return restic_call_begin(&probe->call, &step, error);
 }
 
 struct restic_call *
 restic_init_start(struct event_base *base, const struct restic_settings *settings, restic_probe_fn *done,
     void *context, struct error *error)
 {
-	return probe_begin(base, settings, true, done, context, error);
+	struct probe_call *probe = probe_new(base, settings, done, context, error);
+	if (probe == NULL)
+		return NULL;
+	probe->making = true;
+	return restic_call_begin(&probe->call, &init_step, error);
 }

@@ -13,19 +13,11 @@ struct snapshots_call {
 	struct restic_call call; /* first: the call is freed through it */
 	restic_snapshots_fn *done;
 	void *context;
-	json_t *listing; /* NULL until an array was seen */
+	bool seen; /* the array */
+	struct restic_snapshot *snapshots;
+	size_t count;
+	struct error error; /* why they could not be read */
 };
-
-static void
-take_listing(struct restic_call *call, const char *line, size_t length, bool cut)
-{
-	struct snapshots_call *listing = (struct snapshots_call *)call;
-	(void)cut; /* what is left of a cut array is no array */
-	if (length == 0 || line[0] != '[')
-		return;
-	json_decref(listing->listing);
-	listing->listing = json_loadb(line, length, 0, NULL);
-}
 
 /* ---- one snapshot ---- */
 
@@ -73,7 +65,8 @@ read_snapshot(const json_t *object, struct restic_snapshot *snapshot)
 {
 	const char *id = json_string_value(json_object_get(object, "id"));
 	const char *time = json_string_value(json_object_get(object, "time"));
-	if (id == NULL || !restic_is_id(id, 64) || time == NULL || !text_parse_rfc3339(time, &snapshot->time))
+	if (id == NULL || !restic_is_id(id, 64) || time == NULL ||
+	    !text_parse_rfc3339_zone(time, &snapshot->time, &snapshot->zone_offset))
 		return false;
 	snapshot->id = xstrdup(id);
 	snapshot->hostname = read_word(object, "hostname");
@@ -83,8 +76,8 @@ read_snapshot(const json_t *object, struct restic_snapshot *snapshot)
 
 /* ---- all of them ---- */
 
-static void
-free_snapshots(struct restic_snapshot *snapshots, size_t count)
+void
+restic_snapshots_free(struct restic_snapshot *snapshots, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		free(snapshots[i].id);
@@ -116,25 +109,54 @@ read_snapshots(const json_t *listing, struct restic_snapshot *snapshots, struct 
 	return 0;
 }
 
-static void
-report_listing(struct snapshots_call *listing, struct error *error)
+static int
+hint_listing(struct error *error)
 {
-	if (listing->listing == NULL) {
-		error_set(error, ERROR_RESTIC_FAILED, "restic exited with 0 but gave no list of snapshots");
-		error_hint(error, "look at what `restic snapshots --json` says");
-		listing->done(listing->context, NULL, 0, error);
-		return;
+	return error_hint(error, "look at what `restic snapshots --json` says");
+}
+
+int
+restic_output_snapshots(
+    const char *bytes, size_t length, struct restic_snapshot **ret_snapshots, size_t *ret_count, struct error *error)
+{
+	cleanup_json json_t *listing = json_loadb(bytes, length, 0, NULL);
+	if (!json_is_array(listing)) {
+		error_set(error, ERROR_RESTIC_FAILED, "restic's list of snapshots cannot be read");
+		return hint_listing(error);
 	}
-	size_t count = json_array_size(listing->listing);
+	size_t count = json_array_size(listing);
 	struct restic_snapshot *snapshots = xcalloc(count, sizeof(*snapshots));
-	if (read_snapshots(listing->listing, snapshots, error) < 0) {
-		error_hint(error, "look at what `restic snapshots --json` says");
-		listing->done(listing->context, NULL, 0, error);
-	} else {
-		qsort(snapshots, count, sizeof(*snapshots), compare_times);
-		listing->done(listing->context, snapshots, count, NULL);
+	if (read_snapshots(listing, snapshots, error) < 0) {
+		restic_snapshots_free(snapshots, count);
+		return hint_listing(error);
 	}
-	free_snapshots(snapshots, count);
+	qsort(snapshots, count, sizeof(*snapshots), compare_times);
+	*ret_snapshots = snapshots;
+	*ret_count = count;
+	return 0;
+}
+
+/* ---- the call ---- */
+
+static void
+drop_listing(struct snapshots_call *listing)
+{
+	restic_snapshots_free(listing->snapshots, listing->count);
+	listing->snapshots = NULL;
+	listing->count = 0;
+	error_clear(&listing->error);
+}
+
+static void
+take_listing(struct restic_call *call, const char *line, size_t length, bool cut)
+{
+	struct snapshots_call *listing = (struct snapshots_call *)call;
+	(void)cut; /* what is left of a cut array is no array */
+	if (length == 0 || line[0] != '[')
+		return;
+	listing->seen = true;
+	drop_listing(listing);
+	restic_output_snapshots(line, length, &listing->snapshots, &listing->count, &listing->error);
 }
 
 static void
@@ -142,17 +164,22 @@ snapshots_ended(struct restic_call *call, const struct child_exit *exit, struct 
 {
 	struct snapshots_call *listing = (struct snapshots_call *)call;
 	(void)exit;
+	if (!error_is_set(error) && !listing->seen) {
+		error_set(error, ERROR_RESTIC_FAILED, "restic exited with 0 but gave no list of snapshots");
+		hint_listing(error);
+	} else if (!error_is_set(error)) {
+		error_move(error, &listing->error);
+	}
 	if (error_is_set(error))
 		listing->done(listing->context, NULL, 0, error);
 	else
-		report_listing(listing, error);
+		listing->done(listing->context, listing->snapshots, listing->count, NULL);
 }
 
 static void
 snapshots_release(struct restic_call *call)
 {
-	struct snapshots_call *listing = (struct snapshots_call *)call;
-	json_decref(listing->listing);
+	drop_listing((struct snapshots_call *)call);
 }
 
 static const struct restic_operation snapshots_operation = {

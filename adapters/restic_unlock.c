@@ -1,4 +1,4 @@
-/* Removing the locks of our own dead processes.
+/* Removing the locks of dead processes.
  *
  * restic's plain `unlock` finds out whether the holder of a lock lives by sending SIGHUP to its pid: if that
  * pid has been given to another process meanwhile, an innocent one dies of it, and where the signal may not
@@ -9,57 +9,42 @@
 #include "core/clock.h"
 #include "core/file.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
-#define LOCK_LIMIT ((size_t)64 * 1024)
+/* restic calls a lock stale after 30 minutes, and then looks for no process. */
+#define STALE_AGE (30 * USEC_PER_MIN)
 
-/* restic calls a lock stale after 30 minutes, and then looks for no process. A minute more for clocks and the
- * way. */
-#define STALE_AGE (31 * USEC_PER_MIN)
+/* For clocks and the way, when it matters that restic looks for no process. */
+#define STALE_MARGIN USEC_PER_MIN
 
-enum unlock_step { UNLOCK_LIST, UNLOCK_READ, UNLOCK_REMOVE };
+/* How often `unlock` is begun again because a lock vanished while it looked. */
+#define REMOVALS 5
+
+enum unlock_step { UNLOCK_READ, UNLOCK_REMOVE, UNLOCK_READ_AGAIN };
 
 struct unlock_call {
 	struct restic_call call; /* first: the call is freed through it */
-	restic_unlock_fn *done;
+	restic_unlock_fn *own_done;
+	restic_unlock_stale_fn *stale_done; /* one of these two */
 	void *context;
 	enum unlock_step step;
 	pid_t *pids;
 	size_t pid_count;
-	char *hostname;
-	char **locks; /* ids */
-	size_t next;  /* the one that is read next */
-	struct text lock;
-	bool gone;      /* that one, before it could be read */
+	struct restic_lock_reader reader;
 	size_t found;   /* of ours */
+	char **stale;   /* ids of those that restic will remove */
 	char *obstacle; /* why `unlock` must not run; or NULL */
+	int removals;   /* begun */
+	bool again;     /* this one has to be */
 };
 
 /* ---- judging a lock ---- */
 
-struct lock {
-	const char *hostname;
-	pid_t pid;
-	int64_t time;
-};
-
-static bool
-read_lock(const json_t *object, struct lock *ret_lock)
-{
-	const char *hostname = json_string_value(json_object_get(object, "hostname"));
-	const char *time = json_string_value(json_object_get(object, "time"));
-	const json_t *pid = json_object_get(object, "pid");
-	struct lock lock = {.hostname = hostname, .pid = (pid_t)json_integer_value(pid)};
-	if (hostname == NULL || time == NULL || !text_parse_rfc3339(time, &lock.time) || lock.pid <= 0 ||
-	    lock.pid != json_integer_value(pid))
-		return false;
-	*ret_lock = lock;
-	return true;
-}
-
-/* Is a process of that pid another restic? SIGHUP does nothing to those. */
+/* Is a process of that pid another restic ("restic", "restic-0.18", not "resticprofile")? SIGHUP does nothing to
+ * those. */
 static bool
 pid_is_restic(pid_t pid)
 {
@@ -68,7 +53,7 @@ pid_is_restic(pid_t pid)
 	size_t length;
 	if (file_read(path, 64, &name, &length, NULL) < 0)
 		return false;
-	return strstr(name, "restic") != NULL;
+	return text_starts_with(name, "restic") && !isalpha((unsigned char)name[strlen("restic")]);
 }
 
 static bool
@@ -90,17 +75,12 @@ note_obstacle(struct unlock_call *unlock, char *why)
 }
 
 static void
-judge_lock(struct unlock_call *unlock, const struct lock *lock)
+judge_holder(struct unlock_call *unlock, const struct restic_lock *lock, bool ours)
 {
-	if (strcmp(lock->hostname, unlock->hostname) != 0)
-		return;
-	bool ours = is_one_of_ours(unlock, lock->pid);
-	bool stale = clock_wall(clock_system()) - lock->time > STALE_AGE;
 	int number = kill(lock->pid, 0) < 0 ? errno : 0;
-	unlock->found += ours;
-	if (stale || number == ESRCH)
-		return;
-	if (number != 0)
+	if (number == ESRCH)
+		strings_add(&unlock->stale, lock->id);
+	else if (number != 0)
 		note_obstacle(
 		    unlock, xasprintf("process %ld belongs to another user, so restic would take it for dead",
 				(long)lock->pid));
@@ -108,8 +88,73 @@ judge_lock(struct unlock_call *unlock, const struct lock *lock)
 		note_obstacle(
 		    unlock, xasprintf("process %ld is another program by now, and restic would send it SIGHUP",
 				(long)lock->pid));
-	else if (ours)
+	else if (ours && unlock->own_done != NULL)
 		note_obstacle(unlock, xasprintf("process %ld is a restic that runs", (long)lock->pid));
+}
+
+static void
+judge_lock(struct unlock_call *unlock, const struct restic_lock *lock)
+{
+	if (!lock->readable) {
+		note_obstacle(unlock, xstrdup("one of the locks cannot be understood"));
+		return;
+	}
+	int64_t age = clock_wall(clock_system()) - lock->time;
+	bool ours = lock->this_host && is_one_of_ours(unlock, lock->pid);
+	unlock->found += ours;
+	if (age > STALE_AGE + STALE_MARGIN || (age > STALE_AGE && !lock->this_host))
+		strings_add(&unlock->stale, lock->id);
+	else if (lock->this_host)
+		judge_holder(unlock, lock, ours);
+}
+
+/* ---- telling ---- */
+
+static const struct restic_lock *
+first_lock(const struct restic_lock_reader *reader)
+{
+	for (size_t i = 0; i < reader->count; i++)
+		if (reader->locks[i].exclusive)
+			return &reader->locks[i];
+	return reader->count == 0 ? NULL : &reader->locks[0];
+}
+
+static bool
+is_still_there(const struct restic_lock_reader *reader, const char *id)
+{
+	for (size_t i = 0; i < reader->count; i++)
+		if (strcmp(reader->locks[i].id, id) == 0)
+			return true;
+	return false;
+}
+
+static size_t
+count_removed(const struct unlock_call *unlock)
+{
+	size_t removed = 0;
+	for (size_t i = 0; unlock->stale != NULL && unlock->stale[i] != NULL; i++)
+		removed += !is_still_there(&unlock->reader, unlock->stale[i]);
+	return removed;
+}
+
+static void
+report(struct unlock_call *unlock, const struct error *error)
+{
+	if (!error_is_set(error))
+		error = NULL;
+	if (unlock->own_done != NULL) {
+		unlock->own_done(unlock->context, unlock->found, error);
+		return;
+	}
+	const struct restic_lock *first = first_lock(&unlock->reader);
+	cleanup_free char *words = first == NULL ? NULL : restic_lock_words(first);
+	const struct restic_unlock_result result = {
+	    .own = unlock->found,
+	    .removed = unlock->step == UNLOCK_READ_AGAIN && error == NULL ? count_removed(unlock) : 0,
+	    .remaining = unlock->reader.count,
+	    .first = words,
+	};
+	unlock->stale_done(unlock->context, &result, error);
 }
 
 /* ---- the steps ---- */
@@ -119,40 +164,24 @@ take_stdout(struct restic_call *call, const char *line, size_t length, bool cut)
 {
 	struct unlock_call *unlock = (struct unlock_call *)call;
 	(void)cut;
-	switch (unlock->step) {
-	case UNLOCK_LIST:
-		if (restic_is_id(line, 64))
-			strings_add(&unlock->locks, line);
-		break;
-	case UNLOCK_READ:
-		if (unlock->lock.length + length <= LOCK_LIMIT) {
-			text_add_bytes(&unlock->lock, line, length);
-			text_add(&unlock->lock, "\n");
-		}
-		break;
-	case UNLOCK_REMOVE:
-		break;
+	if (unlock->step != UNLOCK_REMOVE)
+		restic_lock_reader_take_stdout(&unlock->reader, line, length);
+}
+
+static void
+take_stderr(struct restic_call *call, const char *line, size_t length)
+{
+	struct unlock_call *unlock = (struct unlock_call *)call;
+	if (unlock->step != UNLOCK_REMOVE) {
+		restic_lock_reader_take_stderr(&unlock->reader, call, line, length);
+		return;
 	}
-}
-
-static int
-run_list(struct unlock_call *unlock, struct error *error)
-{
-	static const char *const arguments[] = {"list", "locks", "--no-lock", NULL};
-	static const struct restic_step step = {.name = "restic list locks", .arguments = arguments};
-	unlock->step = UNLOCK_LIST;
-	return restic_call_run(&unlock->call, &step, error);
-}
-
-static int
-run_read(struct unlock_call *unlock, struct error *error)
-{
-	const char *const arguments[] = {"cat", "lock", unlock->locks[unlock->next++], "--no-lock", NULL};
-	const struct restic_step step = {.name = "restic cat lock", .arguments = arguments};
-	unlock->step = UNLOCK_READ;
-	unlock->gone = false;
-	text_clear(&unlock->lock);
-	return restic_call_run(&unlock->call, &step, error);
+	restic_call_keep_words(call, line, length);
+	/* 0.14 would look for it for 15 minutes. It takes no lock here, so nothing stays of it. */
+	if (strstr(line, "retrying after") != NULL && restic_says_lock_is_gone(line)) {
+		unlock->again = true;
+		child_kill(call->child);
+	}
 }
 
 static int
@@ -161,62 +190,40 @@ run_remove(struct unlock_call *unlock, struct error *error)
 	static const char *const arguments[] = {"unlock", NULL};
 	static const struct restic_step step = {.name = "restic unlock", .arguments = arguments};
 	unlock->step = UNLOCK_REMOVE;
+	unlock->again = false;
+	if (unlock->removals++ == REMOVALS)
+		return error_set(error, ERROR_REPOSITORY_LOCKED,
+		    "the locks of the repository come and go too fast to remove those of dead processes");
 	return restic_call_run(&unlock->call, &step, error);
 }
 
-/* All locks are read. */
+/* All locks are read. Starts nothing if there is nothing to remove. */
 static int
 decide(struct unlock_call *unlock, struct error *error)
 {
-	if (unlock->found == 0)
-		return 0;
+	for (size_t i = 0; i < unlock->reader.count; i++)
+		judge_lock(unlock, &unlock->reader.locks[i]);
+	bool wanted = unlock->own_done != NULL ? unlock->found > 0 : strings_count(unlock->stale) > 0;
 	if (unlock->obstacle == NULL)
-		return run_remove(unlock, error);
-	error_set(
-	    error, ERROR_REPOSITORY_LOCKED, "a lock of our own dead process stays for now: %s", unlock->obstacle);
+		return wanted ? run_remove(unlock, error) : 0;
+	if (unlock->own_done != NULL && !wanted)
+		return 0;
+	error_set(error, ERROR_REPOSITORY_LOCKED, "%s stays for now: %s",
+	    unlock->own_done != NULL ? "a lock of our own dead process" : "a lock of the repository",
+	    unlock->obstacle);
 	return error_hint(error, "nothing to do: once it is 30 minutes old it can be removed without touching that "
 				 "process");
 }
 
 static void
-take_lock(struct unlock_call *unlock)
+remove_ended(struct unlock_call *unlock, struct error *error)
 {
-	cleanup_json json_t *object = restic_output_object(unlock->lock.string, unlock->lock.length);
-	struct lock lock;
-	if (read_lock(object, &lock))
-		judge_lock(unlock, &lock);
-	else
-		note_obstacle(unlock, xstrdup("one of the locks cannot be understood"));
-}
-
-/* Starts what comes next. Returns 0 also when nothing does. */
-static int
-advance(struct unlock_call *unlock, struct error *error)
-{
-	if (unlock->step == UNLOCK_REMOVE)
-		return 0;
-	if (unlock->locks != NULL && unlock->locks[unlock->next] != NULL)
-		return run_read(unlock, error);
-	return decide(unlock, error);
-}
-
-/* Between the listing and the reading, a live process may have finished, or refreshed its lock under a new
- * name. */
-static bool
-says_lock_is_gone(const char *words)
-{
-	return strstr(words, "no such file or directory") != NULL || strstr(words, "does not exist") != NULL;
-}
-
-static void
-take_stderr(struct restic_call *call, const char *line, size_t length)
-{
-	struct unlock_call *unlock = (struct unlock_call *)call;
-	restic_call_keep_words(call, line, length);
-	/* 0.14 looks again and again for 15 minutes. */
-	if (unlock->step == UNLOCK_READ && strstr(line, "retrying after") != NULL && says_lock_is_gone(line)) {
-		unlock->gone = true;
-		child_kill(call->child);
+	if (unlock->again && !unlock->call.stopped) {
+		error_clear(error);
+		run_remove(unlock, error);
+	} else if (!error_is_set(error) && unlock->stale_done != NULL) {
+		unlock->step = UNLOCK_READ_AGAIN;
+		restic_lock_reader_run(&unlock->reader, &unlock->call, error);
 	}
 }
 
@@ -225,18 +232,15 @@ unlock_ended(struct restic_call *call, const struct child_exit *exit, struct err
 {
 	struct unlock_call *unlock = (struct unlock_call *)call;
 	(void)exit;
-	if (unlock->step == UNLOCK_READ && error->code == ERROR_RESTIC_FAILED && says_lock_is_gone(error->message))
-		unlock->gone = true;
-	if (unlock->step == UNLOCK_READ && unlock->gone)
-		error_clear(error);
-	else if (unlock->step == UNLOCK_READ && !error_is_set(error))
-		take_lock(unlock);
-	if (!error_is_set(error))
-		advance(unlock, error);
-	if (error_is_set(error))
-		unlock->done(unlock->context, unlock->found, error);
-	else if (call->child == NULL)
-		unlock->done(unlock->context, unlock->found, NULL);
+	if (unlock->step == UNLOCK_REMOVE) {
+		remove_ended(unlock, error);
+	} else {
+		restic_lock_reader_ended(&unlock->reader, call, error);
+		if (unlock->step == UNLOCK_READ && !error_is_set(error) && call->child == NULL)
+			decide(unlock, error);
+	}
+	if (call->child == NULL)
+		report(unlock, error);
 }
 
 static void
@@ -244,9 +248,8 @@ unlock_release(struct restic_call *call)
 {
 	struct unlock_call *unlock = (struct unlock_call *)call;
 	free(unlock->pids);
-	free(unlock->hostname);
-	strings_free(unlock->locks);
-	text_clear(&unlock->lock);
+	restic_lock_reader_clear(&unlock->reader);
+	strings_free(unlock->stale);
 	free(unlock->obstacle);
 }
 
@@ -257,30 +260,48 @@ static const struct restic_operation unlock_operation = {
     .release = unlock_release,
 };
 
-/* The name restic writes into its locks. */
-static char *
-machine_name(void)
+/* ---- the start ---- */
+
+static struct unlock_call *
+unlock_new(struct event_base *base, const struct restic_settings *settings, const pid_t *pids, size_t count,
+    void *context, struct error *error)
 {
-	char name[256] = "";
-	gethostname(name, sizeof(name) - 1);
-	return xstrdup(name);
+	struct unlock_call *unlock = restic_call_new(sizeof(*unlock), &unlock_operation, base, settings, error);
+	if (unlock == NULL)
+		return NULL;
+	unlock->context = context;
+	unlock->pids = count == 0 ? NULL : xmemdup(pids, count * sizeof(*pids));
+	unlock->pid_count = count;
+	return unlock;
+}
+
+static struct restic_call *
+unlock_begin(struct unlock_call *unlock, struct error *error)
+{
+	if (restic_lock_reader_run(&unlock->reader, &unlock->call, error) == 0)
+		return &unlock->call;
+	restic_call_free(&unlock->call);
+	return NULL;
 }
 
 struct restic_call *
 restic_unlock_own_start(struct event_base *base, const struct restic_settings *settings, const pid_t *pids,
     size_t count, restic_unlock_fn *done, void *context, struct error *error)
 {
-	struct unlock_call *unlock = restic_call_new(sizeof(*unlock), &unlock_operation, base, settings, error);
+	struct unlock_call *unlock = unlock_new(base, settings, pids, count, context, error);
 	if (unlock == NULL)
 		return NULL;
-	unlock->done = done;
-	unlock->context = context;
-	unlock->pids = xmemdup(pids, count * sizeof(*pids));
-	unlock->pid_count = count;
-	unlock->hostname = machine_name();
-	if (run_list(unlock, error) < 0) {
-		restic_call_free(&unlock->call);
+	unlock->own_done = done;
+	return unlock_begin(unlock, error);
+}
+
+struct restic_call *
+restic_unlock_stale_start(struct event_base *base, const struct restic_settings *settings, const pid_t *pids,
+    size_t count, restic_unlock_stale_fn *done, void *context, struct error *error)
+{
+	struct unlock_call *unlock = unlock_new(base, settings, pids, count, context, error);
+	if (unlock == NULL)
 		return NULL;
-	}
-	return &unlock->call;
+	unlock->stale_done = done;
+	return unlock_begin(unlock, error);
 }

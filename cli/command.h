@@ -56,7 +56,7 @@ struct command {
 };
 
 extern const struct command command_backup, command_run, command_recover, command_check, command_status, command_list,
-    command_jobs, command_show, command_init;
+    command_jobs, command_show, command_init, command_retention;
 
 /* ---- shared by the commands (cli/common.c) ---- */
 

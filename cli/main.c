@@ -18,6 +18,7 @@ static const struct command *const commands[] = {
     &command_list,
     &command_jobs,
     &command_show,
+    &command_retention,
     &command_recover,
     &command_init,
     NULL,

@@ -263,6 +263,34 @@ text_parse_duration(const char *string, int64_t *ret_microseconds)
 	return true;
 }
 
+bool
+text_parse_size(const char *string, int64_t *ret_bytes)
+{
+	static const struct {
+		const char *unit;
+		int64_t bytes;
+	} units[] = {
+	    {"", 1},
+	    {"B", 1},
+	    {"KiB", INT64_C(1) << 10},
+	    {"MiB", INT64_C(1) << 20},
+	    {"GiB", INT64_C(1) << 30},
+	    {"TiB", INT64_C(1) << 40},
+	};
+	int64_t number;
+	if (!parse_digits(&string, &number))
+		return false;
+	for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
+		if (strcmp(string, units[i].unit) != 0)
+			continue;
+		if (number > INT64_MAX / units[i].bytes)
+			return false;
+		*ret_bytes = number * units[i].bytes;
+		return true;
+	}
+	return false;
+}
+
 /* Seconds since the epoch, rounded down also before it. */
 static time_t
 floor_seconds(int64_t microseconds)
@@ -339,7 +367,7 @@ parse_fraction(const char **cursor, int64_t *ret_microseconds)
 }
 
 static bool
-parse_offset(const char **cursor, int64_t *ret_seconds)
+parse_offset(const char **cursor, int32_t *ret_seconds)
 {
 	int hours, minutes;
 	char sign = *(*cursor)++;
@@ -351,7 +379,7 @@ parse_offset(const char **cursor, int64_t *ret_seconds)
 		return false;
 	if (!parse_field(cursor, 2, ':', 0, 23, &hours) || !parse_field(cursor, 2, '\0', 0, 59, &minutes))
 		return false;
-	int64_t seconds = (hours * 60 + minutes) * 60;
+	int32_t seconds = (hours * 60 + minutes) * 60;
 	*ret_seconds = sign == '-' ? -seconds : seconds;
 	return true;
 }
@@ -359,9 +387,17 @@ parse_offset(const char **cursor, int64_t *ret_seconds)
 bool
 text_parse_rfc3339(const char *string, int64_t *ret_microseconds)
 {
+	int32_t zone_offset;
+	return text_parse_rfc3339_zone(string, ret_microseconds, &zone_offset);
+}
+
+bool
+text_parse_rfc3339_zone(const char *string, int64_t *ret_microseconds, int32_t *ret_zone_offset)
+{
 	const char *cursor = string;
 	struct tm parts = {.tm_isdst = 0};
-	int64_t fraction, offset;
+	int64_t fraction;
+	int32_t offset;
 	int year, month;
 	if (!parse_field(&cursor, 4, '-', 0, 9999, &year) || !parse_field(&cursor, 2, '-', 1, 12, &month) ||
 	    !parse_field(&cursor, 2, 'T', 1, 31, &parts.tm_mday) ||
@@ -378,6 +414,7 @@ text_parse_rfc3339(const char *string, int64_t *ret_microseconds)
 	if (parts.tm_mday != day)
 		return false;
 	*ret_microseconds = (seconds - offset) * USEC_PER_SEC + fraction;
+	*ret_zone_offset = offset;
 	return true;
 }
 

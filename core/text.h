@@ -57,6 +57,9 @@ char *text_time_local(int64_t microseconds);
 /* Parses the RFC 3339 times restic writes (fraction and offset or 'Z'). Returns false if it is none. */
 bool text_parse_rfc3339(const char *string, int64_t *ret_microseconds);
 
+/* The same, and its offset in seconds east of UTC. */
+bool text_parse_rfc3339_zone(const char *string, int64_t *ret_microseconds, int32_t *ret_zone_offset);
+
 /* Joins a NULL-terminated list. The caller owns the result. */
 char *text_join(char *const *list, const char *separator);
 

@@ -126,6 +126,8 @@ resolve_defaults(struct manifest_reader *reader, struct manifest_draft *draft,
 	    .retry_delay = draft->retry.delay,
 	    .overdue_after = draft->overdue_after,
 	    .settle = draft->settle,
+	    .retention = draft->retention.policy,
+	    .keep_all = draft->retention.keep_all,
 	};
 	restic->program = resolve_program(&draft->repository.program, overrides);
 	restic->repository_file = take_pointer(draft->repository.file);
@@ -280,6 +282,8 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	    .parallel = draft.limits.parallel,
 	    .kickoff = draft.schedule.time,
 	    .max_delay = draft.schedule.max_delay,
+	    .prune = draft.prune,
+	    .status_group = take_pointer(draft.status_group),
 	};
 	json_t *services = json_object_get(root, "services");
 	if (draft.services != NULL)
@@ -391,6 +395,7 @@ manifest_clear(struct manifest *manifest)
 		service_clear(&manifest->services[i]);
 	free(manifest->services);
 	free(manifest->path);
+	free(manifest->status_group);
 	clear_settings(&manifest->restic);
 	*manifest = (struct manifest){.path = NULL};
 }

@@ -16,7 +16,7 @@
 /* When the repository is made smaller, and how much one go may cost. */
 struct prune_settings {
 	int64_t every;            /* microseconds, default 7 d; 0: never */
-	int64_t max_repack_bytes; /* default 1 GiB; 0: whole packs only */
+	int64_t max_repack_bytes; /* default 1 GiB */
 	int64_t max_duration;     /* microseconds, default 2 h */
 };
 

@@ -34,9 +34,13 @@ enum answer { ANSWER_NONE, ANSWER_NO, ANSWER_YES };
 	X(SWITCH, ANSWER, "true or false", "true")                                                                   \
 	X(NUMBER, NUMBER, "a whole number", "1")                                                                     \
 	X(DURATION, NUMBER, "a duration (\"90s\", \"5m\", \"1h30m\") or whole seconds", "\"5m\"")                    \
+	X(INTERVAL, NUMBER, "a duration, or \"never\"", "\"7d\"")                                                    \
+	X(SIZE, NUMBER, "a size (\"512MiB\", \"2GiB\") or whole bytes", "\"1GiB\"")                                  \
+	X(RETENTION, NESTED, "an object, or \"keep-all\"", "{\"last\": 3, \"daily\": 7}")                            \
 	X(TIME, NUMBER, "a time of day (\"HH:MM\")", "\"02:00\"")                                                    \
 	X(IO_CLASS, NUMBER, "\"none\", \"best-effort\" or \"idle\"", "\"idle\"")                                     \
 	X(HOST, TEXT, "a host name", "\"cellar\"")                                                                   \
+	X(GROUP, TEXT, "a group's name", "\"backup\"")                                                               \
 	X(PROGRAM, TEXT, "a program's name or absolute path", "\"restic\"")                                          \
 	X(SHELL, TEXT, "shell text", "\"systemctl reload web\"")                                                     \
 	X(PATH, TEXT, "an absolute path", "\"/var/lib/web\"")                                                        \
@@ -77,6 +81,12 @@ struct manifest_key {
 extern const struct manifest_key manifest_keys[];         /* fills struct manifest_draft */
 extern const struct manifest_key manifest_service_keys[]; /* fills struct service_draft */
 
+/* A `retention` as it is written. */
+struct retention_draft {
+	struct retention_policy policy;
+	bool keep_all;
+};
+
 /* The top level as it is written. */
 struct manifest_draft {
 	int64_t version;
@@ -97,6 +107,9 @@ struct manifest_draft {
 	} retry;
 	int64_t overdue_after;
 	int64_t settle;
+	struct retention_draft retention;
+	struct prune_settings prune;
+	char *status_group;
 	json_t *services;
 };
 
@@ -115,6 +128,7 @@ struct service_draft {
 	char **stop_units;
 	int64_t overdue_after;
 	struct deadlines deadlines;
+	struct retention_draft retention;
 };
 
 /* Where the reader is, and what it found so far. */
@@ -170,6 +184,7 @@ const char *manifest_service_fault(const char *string);
 const char *manifest_unit_fault(const char *string);
 const char *manifest_tag_fault(const char *string);
 const char *manifest_host_fault(const char *string);
+const char *manifest_group_fault(const char *string);
 const char *manifest_word_fault(const char *string);
 const char *manifest_shell_fault(const char *string);
 

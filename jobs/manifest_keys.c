@@ -12,11 +12,16 @@
 #define LIMIT(field)                INSIDE(manifest_draft, limits, field)
 #define RETRY(field)                INSIDE(manifest_draft, retry, field)
 #define DATA(field)                 INSIDE(service_draft, data, field)
+#define KEEP(field)                 offsetof(struct retention_draft, policy.field)
+#define PRUNE(field)                offsetof(struct prune_settings, field)
 #define DEADLINE(field)             offsetof(struct deadlines, field)
 
 #define RANGE(from, to) .lowest = (from), .highest = (to)
 #define DEADLINE_RANGE  RANGE(USEC_PER_SEC, 7 * USEC_PER_DAY)
 #define OVERDUE_RANGE   RANGE(USEC_PER_MIN, 366 * USEC_PER_DAY)
+#define KEEP_RANGE      RANGE(0, RETENTION_MOST)
+#define MEBIBYTE        (INT64_C(1) << 20)
+#define TEBIBYTE        (INT64_C(1) << 40)
 /* restic takes an int and multiplies it by 1024. */
 #define RATE_RANGE RANGE(0, 2000000)
 
@@ -87,6 +92,30 @@ static const struct manifest_key retry_keys[] = {
     {.name = NULL},
 };
 
+static const struct manifest_key retention_keys[] = {
+    {"last", MANIFEST_NUMBER, 2, 0, KEEP(last), KEEP_RANGE, .initial = "3",
+	.doc = "The newest snapshots that are kept."},
+    {"daily", MANIFEST_NUMBER, 2, 0, KEEP(daily), KEEP_RANGE, .initial = "7",
+	.doc = "The newest snapshot of a day is kept for so many days."},
+    {"weekly", MANIFEST_NUMBER, 2, 0, KEEP(weekly), KEEP_RANGE, .initial = "5",
+	.doc = "The newest of a week (Monday to Sunday) for so many weeks."},
+    {"monthly", MANIFEST_NUMBER, 2, 0, KEEP(monthly), KEEP_RANGE, .initial = "12",
+	.doc = "The newest of a month for so many months."},
+    {"yearly", MANIFEST_NUMBER, 2, 0, KEEP(yearly), KEEP_RANGE, .initial = "0",
+	.doc = "The newest of a year for so many years."},
+    {.name = NULL},
+};
+
+static const struct manifest_key prune_keys[] = {
+    {"every", MANIFEST_INTERVAL, 2, 0, PRUNE(every), RANGE(USEC_PER_HOUR, 366 * USEC_PER_DAY), .initial = "\"7d\"",
+	.doc = "How often `restic prune` gives the room of removed snapshots back. `\"never\"`: somebody else does."},
+    {"maxRepackSize", MANIFEST_SIZE, 2, 0, PRUNE(max_repack_bytes), RANGE(MEBIBYTE, TEBIBYTE), .initial = "\"1GiB\"",
+	.doc = "What one prune may copy within the repository; the rest comes the next time."},
+    {"maxDuration", MANIFEST_DURATION, 2, 0, PRUNE(max_duration), DEADLINE_RANGE, .initial = "\"2h\"",
+	.doc = "How long one prune may take. Backups wait for it."},
+    {.name = NULL},
+};
+
 static const struct manifest_key data_keys[] = {
     {"sqlite", MANIFEST_ONE_PATH, 1, 1, DATA(sqlite),
 	.doc = "The main file of a SQLite database. The directory it lies in is backed up."},
@@ -134,6 +163,8 @@ const struct manifest_key manifest_service_keys[] = {
 	.doc = "For this service. Default: that of the top level."},
     {"deadlines", MANIFEST_OBJECT, 2, 0, SERVICE(deadlines), deadline_keys,
 	.doc = "For this service. Default: those of the top level, one by one."},
+    {"retention", MANIFEST_RETENTION, 2, 0, SERVICE(retention), retention_keys,
+	.doc = "For this service. Default: that of the top level, number by number."},
     {.name = NULL},
 };
 
@@ -156,6 +187,12 @@ const struct manifest_key manifest_keys[] = {
 	.doc = "A service is overdue when its last good backup is older than this."},
     {"settle", MANIFEST_DURATION, 2, 0, DRAFT(settle), RANGE(0, 10 * USEC_PER_MIN), .initial = "\"2s\"",
 	.doc = "How long a started unit has to stay up before it counts as running."},
+    {"retention", MANIFEST_RETENTION, 2, 0, DRAFT(retention), retention_keys,
+	.doc = "Which snapshots of a service are kept; the others are removed. \"keep-all\": nothing is removed."},
+    {"prune", MANIFEST_OBJECT, 2, 0, DRAFT(prune), prune_keys,
+	.doc = "When the room of removed snapshots is given back, and what that may cost."},
+    {"statusGroup", MANIFEST_GROUP, 2, 0, DRAFT(status_group),
+	.doc = "A group whose members may read status through the runner's socket. Default: only root may."},
     {.name = NULL},
 };
 

@@ -168,6 +168,18 @@ duration_of(const json_t *value, int64_t *ret_microseconds)
 	return seconds >= 0 && !__builtin_mul_overflow(seconds, USEC_PER_SEC, ret_microseconds);
 }
 
+/* In the notation of the key's type. */
+static void
+refuse_range(struct manifest_reader *reader, const struct manifest_key *key, int64_t number, char *words(int64_t))
+{
+	cleanup_free char *found = words(number);
+	cleanup_free char *lowest = words(key->lowest);
+	cleanup_free char *highest = words(key->highest);
+	cleanup_free char *remedy =
+	    xasprintf("write a %s from %s to %s", key->type == MANIFEST_SIZE ? "size" : "duration", lowest, highest);
+	manifest_refuse(reader, remedy, "%s is out of range", found);
+}
+
 static void
 read_duration(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
 {
@@ -182,15 +194,45 @@ read_duration(struct manifest_reader *reader, const struct manifest_key *key, js
 		    "%.*s is no duration", SHOWN, written);
 		return;
 	}
-	if (microseconds >= key->lowest && microseconds <= key->highest) {
+	if (microseconds >= key->lowest && microseconds <= key->highest)
 		*(int64_t *)target = microseconds;
+	else
+		refuse_range(reader, key, microseconds, text_duration);
+}
+
+static void
+read_interval(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
+{
+	if (json_is_string(value) && strcmp(json_string_value(value), "never") == 0)
+		*(int64_t *)target = 0;
+	else
+		read_duration(reader, key, value, target);
+}
+
+static char *
+words_of_size(int64_t bytes)
+{
+	return text_size((uint64_t)bytes);
+}
+
+static void
+read_size(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
+{
+	int64_t bytes = json_integer_value(value);
+	if (!json_is_string(value) && !json_is_integer(value)) {
+		manifest_refuse_type(reader, key->name, key->type, value);
 		return;
 	}
-	cleanup_free char *found = text_duration(microseconds);
-	cleanup_free char *lowest = text_duration(key->lowest);
-	cleanup_free char *highest = text_duration(key->highest);
-	cleanup_free char *remedy = xasprintf("write a duration from %s to %s", lowest, highest);
-	manifest_refuse(reader, remedy, "%s is out of range", found);
+	if (bytes < 0 || (json_is_string(value) && !text_parse_size(json_string_value(value), &bytes))) {
+		cleanup_free char *written = json_dumps(value, JSON_ENCODE_ANY);
+		manifest_refuse(reader, "write whole bytes, or a text such as \"512MiB\" or \"2GiB\"",
+		    "%.*s is no size", SHOWN, written);
+		return;
+	}
+	if (bytes >= key->lowest && bytes <= key->highest)
+		*(int64_t *)target = bytes;
+	else
+		refuse_range(reader, key, bytes, words_of_size);
 }
 
 static void
@@ -243,6 +285,26 @@ read_nested(struct manifest_reader *reader, const struct manifest_key *key, json
 		manifest_refuse_type(reader, key->name, key->type, value);
 }
 
+/* An object takes "keep-all" of the top level back; what it leaves out stays as it was there. */
+static void
+read_retention(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
+{
+	struct retention_draft *retention = target;
+	if (json_is_string(value) && strcmp(json_string_value(value), "keep-all") == 0) {
+		retention->keep_all = true;
+		return;
+	}
+	if (!json_is_object(value)) {
+		manifest_refuse_type(reader, key->name, key->type, value);
+		return;
+	}
+	retention->keep_all = false;
+	manifest_read_object(reader, value, key->keys, target);
+	if (!retention_policy_keeps_something(&retention->policy))
+		manifest_refuse(reader, "write a number above 0 for one of them, or \"keep-all\" to remove nothing",
+		    "it keeps nothing: every number is 0");
+}
+
 /* ---- texts and lists of texts ---- */
 
 static read_fn read_text, read_list;
@@ -256,11 +318,17 @@ static const struct type_reader type_readers[] = {
     [MANIFEST_SWITCH] = {.read = read_answer},
     [MANIFEST_NUMBER] = {.read = read_number},
     [MANIFEST_DURATION] = {.read = read_duration},
+    [MANIFEST_INTERVAL] = {.read = read_interval},
+    [MANIFEST_SIZE] = {.read = read_size},
+    [MANIFEST_RETENTION] = {.read = read_retention},
     [MANIFEST_TIME] = {.read = read_time},
     [MANIFEST_IO_CLASS] = {.read = read_io_class},
     [MANIFEST_HOST] = {.read = read_text,
 	.fault = manifest_host_fault,
 	.remedy = "write the machine's name: letters, digits, '.', '_', '-'"},
+    [MANIFEST_GROUP] = {.read = read_text,
+	.fault = manifest_group_fault,
+	.remedy = "write a group's name: letters, digits, '.', '_', '-'"},
     [MANIFEST_PROGRAM] = {.read = read_text,
 	.fault = manifest_program_fault,
 	.remedy = "write \"restic\" or an absolute path"},
@@ -414,8 +482,6 @@ known_keys(const struct manifest_key *keys, int version)
 static char *
 remedy_for_unknown(const struct manifest_key *keys, const char *name, int version)
 {
-	if (strcmp(name, "retention") == 0)
-		return xstrdup("take it out: this version of atelier-backup keeps every snapshot");
 	const struct manifest_key *key = find_key(keys, name);
 	if (key != NULL)
 		return xasprintf("write \"version\": %d at the top of the file to use it", key->since);
@@ -469,7 +535,7 @@ manifest_read_initials(struct manifest_reader *reader, const struct manifest_key
 			json_t *initial = json_loads(keys->initial, JSON_DECODE_ANY, NULL);
 			type_readers[keys->type].read(reader, keys, initial, value);
 			json_decref(initial);
-		} else if (keys->type == MANIFEST_OBJECT) {
+		} else if (manifest_types[keys->type].shape == SHAPE_NESTED) {
 			manifest_read_initials(reader, keys->keys, value);
 		}
 	}

@@ -186,6 +186,7 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 	__attribute__((cleanup(release_draft))) struct service_draft draft = {
 	    .overdue_after = defaults->overdue_after,
 	    .deadlines = defaults->deadlines,
+	    .retention = {.policy = defaults->retention, .keep_all = defaults->keep_all},
 	};
 	size_t failures = reader->failures;
 	judge_name(reader, name);
@@ -202,6 +203,8 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 	service.post_backup = take_shell_text(&draft.post_backup);
 	service.overdue_after = draft.overdue_after;
 	service.deadlines = draft.deadlines;
+	service.retention = draft.retention.policy;
+	service.keep_all = draft.retention.keep_all;
 	resolve_data(reader, &draft, &service);
 	resolve_stop(reader, &draft, &service);
 	/* What was refused above may be what is missed here. */

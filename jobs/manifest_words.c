@@ -11,10 +11,11 @@
 #define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 /* The longest name of a service, so that NAME.service stays within systemd's 255. */
-#define LONGEST_NAME 200
-#define LONGEST_UNIT 255
-#define LONGEST_TAG  200
-#define LONGEST_HOST 253
+#define LONGEST_NAME  200
+#define LONGEST_UNIT  255
+#define LONGEST_TAG   200
+#define LONGEST_HOST  253
+#define LONGEST_GROUP 32
 
 const char *
 manifest_word_fault(const char *string)
@@ -134,6 +135,21 @@ manifest_host_fault(const char *string)
 		return "begins with '.' or '-'";
 	if (strspn(string, LETTERS_AND_DIGITS "_.-") != length)
 		return "has characters that cannot be in a host name";
+	return NULL;
+}
+
+const char *
+manifest_group_fault(const char *string)
+{
+	size_t length = strlen(string);
+	if (length == 0)
+		return "is empty";
+	if (length > LONGEST_GROUP)
+		return "is longer than 32 characters";
+	if (strspn(string, LETTERS_AND_DIGITS "_.-") != length)
+		return "has characters that cannot be in the name of a group";
+	if (!isalpha((unsigned char)string[0]) && string[0] != '_')
+		return "begins with neither a letter nor '_'";
 	return NULL;
 }
 

@@ -8,8 +8,17 @@
 /* Goes up when the packed map changes its meaning. */
 #define PACKED_VERSION 1
 
-/* text may be NULL, name may not; count is a number that is not negative. */
-enum field_kind { FIELD_NAME, FIELD_TEXT, FIELD_STRINGS, FIELD_BOOL, FIELD_COUNT };
+/* text may be NULL, name may not; count is a number that is not negative. What came later is not in the specs that an
+ * earlier program froze: there it has its default. */
+enum field_kind {
+	FIELD_NAME,
+	FIELD_TEXT,
+	FIELD_STRINGS,
+	FIELD_BOOL,
+	FIELD_COUNT,
+	FIELD_LATER_BOOL,
+	FIELD_LATER_COUNT,
+};
 
 struct field {
 	const char *key;
@@ -54,6 +63,12 @@ static const struct field fields[] = {
     {"retryDelay", FIELD_COUNT, offsetof(struct service, retry_delay)},
     {"overdueAfter", FIELD_COUNT, offsetof(struct service, overdue_after)},
     {"settle", FIELD_COUNT, offsetof(struct service, settle)},
+    {"keepLast", FIELD_LATER_COUNT, offsetof(struct service, retention.last)},
+    {"keepDaily", FIELD_LATER_COUNT, offsetof(struct service, retention.daily)},
+    {"keepWeekly", FIELD_LATER_COUNT, offsetof(struct service, retention.weekly)},
+    {"keepMonthly", FIELD_LATER_COUNT, offsetof(struct service, retention.monthly)},
+    {"keepYearly", FIELD_LATER_COUNT, offsetof(struct service, retention.yearly)},
+    {"keepAll", FIELD_LATER_BOOL, offsetof(struct service, keep_all)},
     {"refused", FIELD_TEXT, offsetof(struct service, refused)},
     {"refusedHint", FIELD_TEXT, offsetof(struct service, refused_hint)},
 };
@@ -83,6 +98,8 @@ clear_field(void *value, enum field_kind kind)
 		return;
 	case FIELD_BOOL:
 	case FIELD_COUNT:
+	case FIELD_LATER_BOOL:
+	case FIELD_LATER_COUNT:
 		return;
 	}
 }
@@ -107,9 +124,11 @@ copy_field(void *target, const void *source, enum field_kind kind)
 		*(char ***)target = strings_copy(*(char **const *)source);
 		return;
 	case FIELD_BOOL:
+	case FIELD_LATER_BOOL:
 		*(bool *)target = *(const bool *)source;
 		return;
 	case FIELD_COUNT:
+	case FIELD_LATER_COUNT:
 		*(int64_t *)target = *(const int64_t *)source;
 		return;
 	}
@@ -201,9 +220,11 @@ service_pack(const struct service *service, struct packer *packer)
 			pack_key_strings(packer, key, *(char **const *)value);
 			break;
 		case FIELD_BOOL:
+		case FIELD_LATER_BOOL:
 			pack_key_bool(packer, key, *(const bool *)value);
 			break;
 		case FIELD_COUNT:
+		case FIELD_LATER_COUNT:
 			pack_key_int(packer, key, *(const int64_t *)value);
 			break;
 		}
@@ -213,6 +234,9 @@ service_pack(const struct service *service, struct packer *packer)
 static int
 unpack_field(const msgpack_object *map, const struct field *field, void *target, struct error *error)
 {
+	bool came_later = field->kind == FIELD_LATER_BOOL || field->kind == FIELD_LATER_COUNT;
+	if (came_later && unpack_find(map, field->key) == NULL)
+		return 0;
 	switch (field->kind) {
 	case FIELD_NAME:
 		if (unpack_text(map, field->key, target, error) < 0)
@@ -226,8 +250,10 @@ unpack_field(const msgpack_object *map, const struct field *field, void *target,
 	case FIELD_STRINGS:
 		return unpack_strings(map, field->key, target, error);
 	case FIELD_BOOL:
+	case FIELD_LATER_BOOL:
 		return unpack_bool(map, field->key, target, error);
 	case FIELD_COUNT:
+	case FIELD_LATER_COUNT:
 		if (unpack_int(map, field->key, target, error) < 0)
 			return -1;
 		if (*(int64_t *)target < 0)
@@ -273,7 +299,7 @@ service_unpack(const void *bytes, size_t length, struct service *ret_service, st
 	struct unpacked unpacked;
 	if (unpack_map(bytes, length, &unpacked, error) < 0)
 		return -1;
-	struct service service = {.name = NULL};
+	struct service service = {.retention = RETENTION_DEFAULT};
 	int result = unpack_fields(unpack_root(&unpacked), &service, error);
 	unpack_release(&unpacked);
 	if (result == 0)

@@ -186,6 +186,8 @@ json_is_valid_everywhere(void **state)
 	    {"list --json web", 0, "snapshots"},
 	    {"jobs --json", 0, "jobs"},
 	    {"show 1 --json", 0, "transitions"},
+	    {"retention --json --dry-run", 0, "services"},
+	    {"retention --json", 2, "error"},
 	    {"status --json --manifest=/nowhere.json", 2, "problems"},
 	    {"check --json --manifest=/nowhere.json", 2, "problems"},
 	};

@@ -21,12 +21,14 @@ static const struct {
 } verdicts[] = {
     /* locked */
     {1, "unable to create lock in backend: repository is already locked exclusively " LOCKED_BY,
-	ERROR_REPOSITORY_LOCKED, "PID 4711 on web1"},
+	ERROR_REPOSITORY_LOCKED,
+	"the repository is locked exclusively by PID 4711 on web1 by root, since 2026-11-23 02:00:00 (1m2s ago)"},
     {11,
 	"{\"message_type\":\"exit_error\",\"code\":11,\"message\":\"unable to create lock in backend: "
 	"repository is "
 	"already locked by PID 4711 on web1 by root (UID 0, GID 0)\\nlock was created at 2026\"}\n",
-	ERROR_REPOSITORY_LOCKED, "PID 4711 on web1"},
+	ERROR_REPOSITORY_LOCKED, "the repository is locked by PID 4711 on web1 by root, since 2026"},
+    {11, "repository is already locked by PID 1 on \033[2J by x\n", ERROR_REPOSITORY_LOCKED, "by PID 1 on ?[2J by x"},
     {11, "", ERROR_REPOSITORY_LOCKED, "locked"},
 
     /* the password */

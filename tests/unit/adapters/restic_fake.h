@@ -1,6 +1,7 @@
 /* A restic that plays back what a test wrote: for the subcommand KEY ("backup", "cat-config", "cat-lock-ID")
  * it prints KEY.out and KEY.err and exits with KEY.exit. What it was called with is in "calls", "stdin" and
- * "env". If there is a file KEY.hang it does not end by itself. */
+ * "env". If there is a file KEY.hang it does not end by itself. Once `unlock` was run, "list" prints what is in
+ * list.after. */
 #ifndef ATELIER_TESTS_UNIT_ADAPTERS_RESTIC_FAKE_H
 #define ATELIER_TESTS_UNIT_ADAPTERS_RESTIC_FAKE_H
 
@@ -13,6 +14,8 @@ static const char restic_fake_script[] = "#!/bin/sh\n"
 					 "printf '%s\\n' \"$*\" >>\"$d/calls\"\n"
 					 "env >\"$d/env\"\n"
 					 "cat >\"$d/stdin\"\n"
+					 "[ \"$key\" != unlock ] || [ ! -f \"$d/list.after\" ] || "
+					 "cp \"$d/list.after\" \"$d/list.out\"\n"
 					 "[ ! -f \"$d/$key.err\" ] || cat \"$d/$key.err\" >&2\n"
 					 "[ ! -f \"$d/$key.out\" ] || cat \"$d/$key.out\"\n"
 					 "[ ! -f \"$d/$key.hang\" ] || exec sleep 1000\n"

@@ -31,6 +31,11 @@ struct restic_fixture {
 	struct restic_snapshot *snapshots;
 	size_t snapshot_count;
 	size_t locks_found;
+	struct restic_unlock_result unlocked; /* without what it points to */
+	char *first_lock;
+	char **lock_words;                     /* of all locks of a listing */
+	struct restic_lock last_lock;          /* of these, without what it points to */
+	struct restic_forget_result forgotten; /* without its error */
 
 	/* What was seen on the way. */
 	int progress_count;
@@ -126,6 +131,12 @@ fixture_reset(struct restic_fixture *fixture)
 	fixture->result = (struct restic_backup_result){.exit_code = 0};
 	fixture_free_snapshots(fixture);
 	fixture->locks_found = 0;
+	fixture->unlocked = (struct restic_unlock_result){.own = 0};
+	replace_string(&fixture->first_lock, NULL);
+	strings_free(fixture->lock_words);
+	fixture->lock_words = NULL;
+	fixture->last_lock = (struct restic_lock){.pid = 0};
+	fixture->forgotten = (struct restic_forget_result){.gone = 0};
 	fixture->progress_count = 0;
 	text_clear(&fixture->words);
 }
@@ -198,6 +209,44 @@ fixture_on_unlock(void *context, size_t found, const struct error *error)
 	struct restic_fixture *fixture = context;
 	fixture->locks_found = found;
 	fixture_ended(fixture, error);
+}
+
+static inline void
+fixture_on_unlock_stale(void *context, const struct restic_unlock_result *result, const struct error *error)
+{
+	struct restic_fixture *fixture = context;
+	assert_true((result->first == NULL) == (result->remaining == 0));
+	fixture->unlocked = *result;
+	replace_string(&fixture->first_lock, result->first);
+	fixture_ended(fixture, error);
+}
+
+static inline void
+fixture_on_locks(void *context, const struct restic_lock *locks, size_t count, const struct error *error)
+{
+	struct restic_fixture *fixture = context;
+	for (size_t i = 0; i < count; i++) {
+		cleanup_free char *words = restic_lock_words(&locks[i]);
+		assert_true(text_is_printable(words));
+		strings_add(&fixture->lock_words, words);
+		fixture->last_lock = locks[i];
+	}
+	fixture_ended(fixture, error);
+}
+
+static inline void
+fixture_on_forget(void *context, const struct restic_forget_result *result)
+{
+	struct restic_fixture *fixture = context;
+	fixture->forgotten = *result;
+	fixture_ended(fixture, &result->error);
+}
+
+static inline void
+fixture_on_done(void *context, const struct error *error)
+{
+	assert_true(error == NULL || error_is_set(error));
+	fixture_ended(context, error);
 }
 
 static inline void
@@ -313,6 +362,75 @@ fixture_unlock(struct restic_fixture *fixture, const pid_t *pids, size_t count)
 	fixture_reset(fixture);
 	fixture->call = restic_unlock_own_start(
 	    fixture->base, &fixture->settings, pids, count, fixture_on_unlock, fixture, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline void
+fixture_unlock_stale(struct restic_fixture *fixture, const pid_t *pids, size_t count)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	fixture_reset(fixture);
+	fixture->call = restic_unlock_stale_start(
+	    fixture->base, &fixture->settings, pids, count, fixture_on_unlock_stale, fixture, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline void
+fixture_locks(struct restic_fixture *fixture)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	fixture_reset(fixture);
+	fixture->call = restic_locks_start(fixture->base, &fixture->settings, fixture_on_locks, fixture, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline void
+fixture_probe_locked(struct restic_fixture *fixture)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	fixture_reset(fixture);
+	fixture->call = restic_probe_locked_start(
+	    fixture->base, &fixture->settings, fixture_on_spawned, fixture_on_probe, fixture, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline struct restic_listener
+fixture_listener(struct restic_fixture *fixture)
+{
+	return (struct restic_listener){
+	    .on_spawned = fixture_on_spawned, .on_words = fixture_on_words, .context = fixture};
+}
+
+static inline void
+fixture_forget(struct restic_fixture *fixture, const char *const *ids, size_t count)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	const struct restic_listener listener = fixture_listener(fixture);
+	fixture_reset(fixture);
+	fixture->call =
+	    restic_forget_start(fixture->base, &fixture->settings, ids, count, &listener, fixture_on_forget, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline void
+fixture_prune(struct restic_fixture *fixture, uint64_t max_repack_bytes, const char *max_unused)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	const struct restic_prune_request request = {
+	    .max_repack_bytes = max_repack_bytes, .max_unused = max_unused, .listener = fixture_listener(fixture)};
+	fixture_reset(fixture);
+	fixture->call = restic_prune_start(fixture->base, &fixture->settings, &request, fixture_on_done, &error);
+	fixture_wait(fixture, &error);
+}
+
+static inline void
+fixture_repair_index(struct restic_fixture *fixture)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	const struct restic_listener listener = fixture_listener(fixture);
+	fixture_reset(fixture);
+	fixture->call =
+	    restic_repair_index_start(fixture->base, &fixture->settings, &listener, fixture_on_done, &error);
 	fixture_wait(fixture, &error);
 }
 

@@ -161,6 +161,24 @@ test_probe_tells_the_id(void **state)
 }
 
 static void
+test_probe_that_takes_the_lock(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	restic_fake_plays(fixture, "cat-config", config, NULL, 0);
+	fixture_probe_locked(fixture);
+	assert_fixture_code(fixture, ERROR_NONE);
+	assert_string_equal(fixture->repository_id, ID);
+	assert_true(fixture->spawned.pid > 0);
+	cleanup_free char *calls = fixture_read(fixture, "calls");
+	assert_string_equal(calls, "cat config --json\n");
+
+	restic_fake_plays(fixture, "cat-config", NULL,
+	    "Fatal: unable to create lock in backend: write /r/locks/a-tmp-1: no space left on device\n", 1);
+	fixture_probe_locked(fixture);
+	assert_fixture_code(fixture, ERROR_REPOSITORY_FULL);
+}
+
+static void
 test_probe_without_an_id_fails(void **state)
 {
 	static const char *const answers[] = {
@@ -278,6 +296,8 @@ test_snapshots_are_read_and_sorted(void **state)
 	assert_int_equal(strings_count(older->tags), 0);
 	assert_string_equal(newer->id, ID_B);
 	assert_int_equal(newer->time - older->time, USEC_PER_HOUR + 500 * USEC_PER_MSEC);
+	assert_int_equal(older->zone_offset, 0);
+	assert_int_equal(newer->zone_offset, 7200);
 	assert_string_equal(newer->hostname, "web1");
 	assert_string_equal(newer->paths[1], "/srv/b");
 	assert_string_equal(newer->tags[1], "?[2J");
@@ -467,6 +487,7 @@ main(void)
 	    restic_fake_test(test_versions_that_will_not_do),
 	    cmocka_unit_test(test_version_at_least),
 	    restic_fake_test(test_probe_tells_the_id),
+	    restic_fake_test(test_probe_that_takes_the_lock),
 	    restic_fake_test(test_probe_without_an_id_fails),
 	    restic_fake_test(test_probe_fails_with_the_words),
 	    restic_fake_test(test_a_flood_of_words_keeps_its_end),

@@ -160,6 +160,39 @@ durations_as_people_write_them(void **state)
 }
 
 static void
+sizes_are_read(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *string;
+		int64_t bytes;
+	} good[] = {
+	    {"0", 0},
+	    {"4096", 4096},
+	    {"7B", 7},
+	    {"3KiB", 3072},
+	    {"512MiB", INT64_C(512) << 20},
+	    {"2GiB", INT64_C(2) << 30},
+	    {"5TiB", INT64_C(5) << 40},
+	    {"8388607TiB", INT64_C(8388607) << 40},
+	    {"9223372036854775807", INT64_MAX},
+	};
+	static const char *const bad[] = {"", "B", "MiB", "-1", "+1", " 1", "1 ", "1 MiB", "1.5GiB", "1GB", "1M",
+	    "1mib", "1MiB2", "1MiBB", "0x10", "8388608TiB", "9223372036854775808", "99999999999999999999"};
+	int64_t bytes;
+	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+		assert_true(text_parse_size(good[i].string, &bytes));
+		assert_int_equal(bytes, good[i].bytes);
+	}
+	bytes = -7;
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+		if (text_parse_size(bad[i], &bytes))
+			fail_msg("'%s' was taken for a size", bad[i]);
+		assert_int_equal(bytes, -7);
+	}
+}
+
+static void
 durations_are_read(void **state)
 {
 	(void)state;
@@ -215,20 +248,25 @@ the_times_of_restic_are_read(void **state)
 	static const struct {
 		const char *string;
 		int64_t microseconds;
+		int32_t zone_offset;
 	} good[] = {
-	    {"1970-01-01T00:00:00Z", 0},
-	    {"2026-11-23T02:00:00+01:00", SECONDS(INT64_C(1795395600))},
-	    {"2026-11-22T21:30:00-03:30", SECONDS(INT64_C(1795395600))},
-	    {"2026-11-23T02:00:00.123456789+01:00", SECONDS(INT64_C(1795395600)) + 123456},
-	    {"2026-11-23T01:00:00.5Z", SECONDS(INT64_C(1795395600)) + 500000},
-	    {"2024-02-29T00:00:00Z", SECONDS(INT64_C(1709164800))},
-	    {"1969-12-31T23:59:59.25Z", -750000},
-	    {"0001-01-01T00:00:00Z", SECONDS(INT64_C(-62135596800))},
+	    {"1970-01-01T00:00:00Z", 0, 0},
+	    {"2026-11-23T02:00:00+01:00", SECONDS(INT64_C(1795395600)), 3600},
+	    {"2026-11-22T21:30:00-03:30", SECONDS(INT64_C(1795395600)), -12600},
+	    {"2026-11-23T02:00:00.123456789+01:00", SECONDS(INT64_C(1795395600)) + 123456, 3600},
+	    {"2026-11-23T01:00:00.5Z", SECONDS(INT64_C(1795395600)) + 500000, 0},
+	    {"2024-02-29T00:00:00Z", SECONDS(INT64_C(1709164800)), 0},
+	    {"1969-12-31T23:59:59.25Z", -750000, 0},
+	    {"0001-01-01T00:00:00Z", SECONDS(INT64_C(-62135596800)), 0},
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
 		int64_t microseconds = 4711;
 		assert_true(text_parse_rfc3339(good[i].string, &microseconds));
 		assert_int_equal(microseconds, good[i].microseconds);
+		int32_t zone_offset = 4711;
+		assert_true(text_parse_rfc3339_zone(good[i].string, &microseconds, &zone_offset));
+		assert_int_equal(microseconds, good[i].microseconds);
+		assert_int_equal(zone_offset, good[i].zone_offset);
 	}
 }
 
@@ -244,8 +282,11 @@ what_is_no_time_is_refused(void **state)
 	    "2026-11-23T02:00:00+"};
 	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
 		int64_t microseconds = 4711;
+		int32_t zone_offset = 4711;
 		assert_false(text_parse_rfc3339(bad[i], &microseconds));
+		assert_false(text_parse_rfc3339_zone(bad[i], &microseconds, &zone_offset));
 		assert_int_equal(microseconds, 4711);
+		assert_int_equal(zone_offset, 4711);
 	}
 }
 
@@ -288,6 +329,7 @@ main(void)
 	    cmocka_unit_test(prefix_and_suffix),
 	    cmocka_unit_test(sizes_as_people_write_them),
 	    cmocka_unit_test(durations_as_people_write_them),
+	    cmocka_unit_test(sizes_are_read),
 	    cmocka_unit_test(durations_are_read),
 	    cmocka_unit_test(what_is_no_duration_is_refused),
 	    cmocka_unit_test(times_are_local_with_their_offset),

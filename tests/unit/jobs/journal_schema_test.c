@@ -89,6 +89,13 @@ a_journal_of_version_1_is_still_read(void **state)
 	assert_int_equal(job.outcome, OUTCOME_COMPLETE);
 	assert_string_equal(job.snapshot_id, "0123456789abcdef");
 	assert_string_equal(job.spec.stop_units[0], "web.service");
+	/* What that program did not know. */
+	assert_int_equal(job.spec.retention.last, 3);
+	assert_int_equal(job.spec.retention.daily, 7);
+	assert_int_equal(job.spec.retention.weekly, 5);
+	assert_int_equal(job.spec.retention.monthly, 12);
+	assert_int_equal(job.spec.retention.yearly, 0);
+	assert_false(job.spec.keep_all);
 	cleanup_job struct job_record other = load_job(journal, 2);
 	assert_int_equal(other.state, JOB_STOPPING);
 	assert_int_equal(other.error.code, ERROR_DEADLINE);

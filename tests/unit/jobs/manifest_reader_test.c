@@ -110,20 +110,36 @@ unknown_keys_are_refused_with_the_nearest(void **state)
 	    "m.json: services.web.description",
 	    "known here: dataDir, data, paths, exclude, manual, tags, preBackup, postBackup, stopForBackup, "
 	    "stopUnits, "
-	    "overdueAfter, deadlines");
+	    "overdueAfter, deadlines, retention");
 	/* Also where the value is null. */
 	expect_unknown("{\"services\":{},\"comment\":null}", "m.json: comment", "known here: version, services");
 	expect_unknown("{\"services\":{},\"\":1}", "m.json", "known here: version, services");
 }
 
 static void
-every_snapshot_is_kept(void **state)
+a_retention_keeps_something(void **state)
 {
 	(void)state;
-	static const char remedy[] = "take it out: this version of atelier-backup keeps every snapshot";
-	expect_unknown("{\"version\":2,\"services\":{},\"retention\":{\"last\":3}}", "m.json: retention", remedy);
-	expect_unknown("{\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":null}}}",
-	    "m.json: services.web.retention", remedy);
+	expect_refusal(
+	    "{\"version\":2,\"services\":{},\"retention\":{\"last\":0,\"daily\":0,\"weekly\":0,\"monthly\":0}}",
+	    "m.json: retention", "keeps nothing");
+	/* Together with what it takes from the top level. */
+	expect_refusal("{\"version\":2,\"retention\":{\"last\":0,\"daily\":2,\"weekly\":0,\"monthly\":0},"
+		       "\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":{\"daily\":0}}}}",
+	    "m.json: services.web.retention", "keeps nothing");
+	expect_refusal(
+	    "{\"version\":2,\"services\":{},\"retention\":\"keepall\"}", "m.json: retention", "found a string");
+	expect_refusal("{\"version\":2,\"services\":{},\"retention\":false}", "m.json: retention", "found false");
+	expect_refusal("{\"version\":2,\"services\":{},\"retention\":{\"last\":10001}}", "m.json: retention.last",
+	    "out of range");
+	expect_refusal(
+	    "{\"version\":2,\"services\":{},\"retention\":{\"last\":-1}}", "m.json: retention.last", "out of range");
+	expect_refusal("{\"version\":2,\"services\":{},\"retention\":{\"last\":\"3\"}}", "m.json: retention.last",
+	    "found a string");
+	expect_unknown("{\"version\":2,\"services\":{},\"retention\":{\"hourly\":3}}", "m.json: retention.hourly",
+	    "known here: last, daily, weekly, monthly, yearly");
+	expect_refusal("{\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":{\"last\":3}}}}",
+	    "m.json: services.web.retention", "version 1");
 }
 
 static void
@@ -200,6 +216,17 @@ values_have_bounds(void **state)
 	expect_bad_value("\"deadlines\":{\"stop\":", "\"soon\"}", "m.json: deadlines.stop", "no duration");
 	expect_bad_value("\"deadlines\":{\"stop\":", "\"\"}", "m.json: deadlines.stop", "no duration");
 	expect_bad_value("\"settle\":", "-1", "m.json: settle", "no duration");
+	expect_bad_value("\"prune\":{\"every\":", "\"always\"}", "m.json: prune.every", "no duration");
+	expect_bad_value("\"prune\":{\"every\":", "0}", "m.json: prune.every", "out of range");
+	expect_bad_value("\"prune\":{\"every\":", "false}", "m.json: prune.every", "found false");
+	expect_bad_value("\"prune\":{\"maxDuration\":", "\"never\"}", "m.json: prune.maxDuration", "no duration");
+	expect_bad_value("\"prune\":{\"maxRepackSize\":", "\"1GB\"}", "m.json: prune.maxRepackSize", "no size");
+	expect_bad_value("\"prune\":{\"maxRepackSize\":", "-1}", "m.json: prune.maxRepackSize", "no size");
+	expect_bad_value("\"prune\":{\"maxRepackSize\":", "0}", "m.json: prune.maxRepackSize", "out of range");
+	expect_bad_value("\"prune\":{\"maxRepackSize\":", "\"2TiB\"}", "m.json: prune.maxRepackSize", "2.0 TiB");
+	expect_bad_value("\"prune\":{\"maxRepackSize\":", "[]}", "m.json: prune.maxRepackSize", "found a list");
+	expect_bad_value("\"statusGroup\":", "\"\"", "m.json: statusGroup", "is empty");
+	expect_bad_value("\"statusGroup\":", "1000", "m.json: statusGroup", "found a whole number");
 	expect_bad_value("\"settle\":", "9223372036854775807", "m.json: settle", "no duration");
 	expect_bad_value("\"retry\":{\"attempts\":", "0}", "m.json: retry.attempts", "out of range");
 	expect_bad_value("\"host\":", "\"two words\"", "m.json: host", "characters");
@@ -274,6 +301,7 @@ type_takes(enum manifest_type type, char first)
 	switch (type) {
 	case MANIFEST_OBJECT:
 	case MANIFEST_SERVICES:
+	case MANIFEST_RETENTION: /* of all texts only one */
 		return first == '{';
 	case MANIFEST_VERSION:
 	case MANIFEST_NUMBER:
@@ -281,10 +309,13 @@ type_takes(enum manifest_type type, char first)
 	case MANIFEST_SWITCH:
 		return first == 't' || first == 'f';
 	case MANIFEST_DURATION:
+	case MANIFEST_INTERVAL:
+	case MANIFEST_SIZE:
 		return first == '7' || first == '"';
 	case MANIFEST_TIME:
 	case MANIFEST_IO_CLASS:
 	case MANIFEST_HOST:
+	case MANIFEST_GROUP:
 	case MANIFEST_PROGRAM:
 	case MANIFEST_SHELL:
 	case MANIFEST_PATH:
@@ -426,7 +457,7 @@ main(void)
 	    cmocka_unit_test(deep_nesting_is_refused),
 	    cmocka_unit_test(a_list_is_no_manifest),
 	    cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),
-	    cmocka_unit_test(every_snapshot_is_kept),
+	    cmocka_unit_test(a_retention_keeps_something),
 	    cmocka_unit_test(control_characters_do_not_reach_a_terminal),
 	    cmocka_unit_test(services_that_cannot_be_units_are_refused),
 	    cmocka_unit_test(versions_are_1_and_2),

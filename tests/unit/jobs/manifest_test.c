@@ -66,6 +66,17 @@ version_1_works_as_it_is(void **state)
 }
 
 static void
+expect_policy(
+    const struct service *service, int64_t last, int64_t daily, int64_t weekly, int64_t monthly, int64_t yearly)
+{
+	assert_int_equal(service->retention.last, last);
+	assert_int_equal(service->retention.daily, daily);
+	assert_int_equal(service->retention.weekly, weekly);
+	assert_int_equal(service->retention.monthly, monthly);
+	assert_int_equal(service->retention.yearly, yearly);
+}
+
+static void
 version_1_has_the_defaults(void **state)
 {
 	(void)state;
@@ -93,6 +104,12 @@ version_1_has_the_defaults(void **state)
 	assert_int_equal(service->retry_delay, 5 * USEC_PER_MIN);
 	assert_int_equal(service->overdue_after, 30 * USEC_PER_HOUR);
 	assert_int_equal(service->settle, 2 * USEC_PER_SEC);
+	expect_policy(service, 3, 7, 5, 12, 0);
+	assert_false(service->keep_all);
+	assert_int_equal(parsed.manifest.prune.every, 7 * USEC_PER_DAY);
+	assert_int_equal(parsed.manifest.prune.max_repack_bytes, INT64_C(1) << 30);
+	assert_int_equal(parsed.manifest.prune.max_duration, 2 * USEC_PER_HOUR);
+	assert_null(parsed.manifest.status_group);
 	assert_int_equal(parsed.manifest.parallel, 2);
 	assert_int_equal(parsed.manifest.kickoff, 2 * USEC_PER_HOUR);
 	assert_int_equal(parsed.manifest.max_delay, 2 * USEC_PER_HOUR);
@@ -125,10 +142,13 @@ static const char version_2[] =
     "\"limits\":{\"parallel\":5,\"uploadKiB\":100,\"downloadKiB\":200,\"nice\":0,\"ioClass\":\"idle\",\"ioLevel\":3},"
     "\"deadlines\":{\"preflight\":\"1m\",\"hook\":120,\"stop\":\"3m\",\"snapshot\":\"4h\",\"start\":\"1m30s\"},"
     "\"retry\":{\"attempts\":1,\"delay\":\"10s\"},\"overdueAfter\":\"2d\",\"settle\":5,"
+    "\"retention\":{\"last\":1,\"daily\":2,\"weekly\":3,\"monthly\":4,\"yearly\":5},"
+    "\"prune\":{\"every\":\"never\",\"maxRepackSize\":\"3GiB\",\"maxDuration\":\"30m\"},\"statusGroup\":\"wheel\","
     "\"services\":{"
     "\"forge\":{\"data\":{\"sqlite\":[\"/v/forge/a.db\",\"/v/forge/b/b.db\"],\"files\":\"/v/repositories\","
     "\"exclude\":[\"x\"]},\"exclude\":[\"y\",\"x\"],\"stopUnits\":[\"forge.service\",\"forge@1.service\"],"
-    "\"overdueAfter\":\"3d\",\"deadlines\":{\"snapshot\":\"2h\",\"stop\":null},\"tags\":[\"code\"]},"
+    "\"overdueAfter\":\"3d\",\"deadlines\":{\"snapshot\":\"2h\",\"stop\":null},\"tags\":[\"code\"],\"retention\":{"
+    "\"daily\":0,\"yearly\":10000}},"
     "\"wiki\":{\"paths\":\"/v/wiki\",\"stopForBackup\":true}}}";
 
 static void
@@ -168,6 +188,11 @@ version_2_says_everything(void **state)
 	expect_list(wiki->files, LIST("/v/wiki"));
 	expect_list(wiki->stop_units, LIST("wiki.service"));
 	assert_string_equal(wiki->type, "files");
+	expect_policy(wiki, 1, 2, 3, 4, 5);
+	assert_int_equal(parsed.manifest.prune.every, 0);
+	assert_int_equal(parsed.manifest.prune.max_repack_bytes, INT64_C(3) << 30);
+	assert_int_equal(parsed.manifest.prune.max_duration, 30 * USEC_PER_MIN);
+	assert_string_equal(parsed.manifest.status_group, "wheel");
 
 	const struct service *forge = manifest_find(&parsed.manifest, "forge");
 	expect_list(forge->databases, LIST("/v/forge/a.db", "/v/forge/b/b.db"));
@@ -178,6 +203,7 @@ version_2_says_everything(void **state)
 	assert_true(forge->stop_for_backup);
 	assert_int_equal(forge->overdue_after, 3 * USEC_PER_DAY);
 	assert_int_equal(forge->deadlines.snapshot, 2 * USEC_PER_HOUR);
+	expect_policy(forge, 1, 0, 3, 4, 10000);
 	assert_int_equal(forge->deadlines.stop, 3 * USEC_PER_MIN);
 	assert_string_equal(forge->type, "mixed");
 	cleanup_strings char **sources = service_sources(forge);
@@ -515,6 +541,27 @@ a_file_of_17_mib_is_not_read(void **state)
 	expect_problem(&house.parsed, house.path, "larger than");
 }
 
+static void
+a_service_may_keep_everything_or_take_that_back(void **state)
+{
+	(void)state;
+	cleanup_parsed struct parsed some =
+	    parse("{\"version\":2,\"services\":{\"web\":{\"paths\":\"/a\",\"retention\":\"keep-all\"},"
+		  "\"mail\":{\"paths\":\"/b\",\"retention\":null}}}");
+	assert_int_equal(some.result, 0);
+	assert_true(manifest_find(&some.manifest, "web")->keep_all);
+	assert_false(manifest_find(&some.manifest, "mail")->keep_all);
+	expect_policy(manifest_find(&some.manifest, "mail"), 3, 7, 5, 12, 0);
+
+	cleanup_parsed struct parsed all =
+	    parse("{\"version\":2,\"retention\":\"keep-all\",\"services\":{\"web\":{\"paths\":\"/a\"},"
+		  "\"mail\":{\"paths\":\"/b\",\"retention\":{\"last\":1}}}}");
+	assert_int_equal(all.result, 0);
+	assert_true(manifest_find(&all.manifest, "web")->keep_all);
+	assert_false(manifest_find(&all.manifest, "mail")->keep_all);
+	expect_policy(manifest_find(&all.manifest, "mail"), 1, 7, 5, 12, 0);
+}
+
 int
 main(void)
 {
@@ -523,6 +570,7 @@ main(void)
 	    cmocka_unit_test(version_1_has_the_defaults),
 	    cmocka_unit_test(version_1_does_not_know_what_version_2_knows),
 	    cmocka_unit_test(version_2_says_everything),
+	    cmocka_unit_test(a_service_may_keep_everything_or_take_that_back),
 	    cmocka_unit_test(the_command_line_comes_first),
 	    cmocka_unit_test(the_type_says_what_is_declared),
 	    cmocka_unit_test(what_is_stopped_follows_from_what_is_declared),

@@ -171,6 +171,21 @@ shell_text_may_have_lines(void **state)
 	assert_fault(manifest_shell_fault, "a\x1b]0;x\x07", "control");
 }
 
+static void
+groups_have_names(void **state)
+{
+	(void)state;
+	assert_fault(manifest_group_fault, "backup", NULL);
+	assert_fault(manifest_group_fault, "_backup-2.x", NULL);
+	assert_fault(manifest_group_fault, "", "empty");
+	assert_fault(manifest_group_fault, "1000", "neither a letter");
+	assert_fault(manifest_group_fault, "-x", "neither a letter");
+	assert_fault(manifest_group_fault, "a b", "characters");
+	assert_fault(manifest_group_fault, "a:b", "characters");
+	assert_fault(manifest_group_fault, "gr\xc3\xb6\xc3\x9f", "characters");
+	assert_longest(manifest_group_fault, "", 32);
+}
+
 int
 main(void)
 {
@@ -183,6 +198,7 @@ main(void)
 	    cmocka_unit_test(tags_have_no_commas_and_no_reserved_beginning),
 	    cmocka_unit_test(hosts_are_host_names),
 	    cmocka_unit_test(shell_text_may_have_lines),
+	    cmocka_unit_test(groups_have_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

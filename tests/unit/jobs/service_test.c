@@ -45,6 +45,8 @@ static const struct service full = {
     .retry_delay = 6,
     .overdue_after = 7,
     .settle = INT64_MAX,
+    .retention = {.last = 1, .daily = 2, .weekly = 3, .monthly = 4, .yearly = 5},
+    .keep_all = true,
 };
 
 static const struct service bare = {
@@ -109,6 +111,8 @@ assert_same(const struct service *left, const struct service *right)
 	assert_int_equal(left->retry_delay, right->retry_delay);
 	assert_int_equal(left->overdue_after, right->overdue_after);
 	assert_int_equal(left->settle, right->settle);
+	assert_memory_equal(&left->retention, &right->retention, sizeof(left->retention));
+	assert_int_equal(left->keep_all, right->keep_all);
 }
 
 static void
