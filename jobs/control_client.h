@@ -34,7 +34,8 @@ int control_client_submit(struct control_client *client, const struct control_su
 int control_client_follow(struct control_client *client, const int64_t *job_ids, size_t count,
     struct live_job_list *ret_jobs, struct error *error);
 
-/* The next event: 1; none within `patience` microseconds (0: only what is there already): 0. */
+/* The next event: 1; none within `patience` microseconds (0: only what is there already), or a signal was handled
+ * while it waited: 0. */
 int control_client_next(
     struct control_client *client, int64_t patience, struct control_event *ret_event, struct error *error);
 
