@@ -75,6 +75,10 @@ struct record_shape {
 	size_t size; /* of the struct */
 };
 
+/* What a kind needs besides follows: .other = offsetof(...), .words, .shape, .codec. */
+#define RECORD_FIELD(word, what, type, member, ...)                                                                  \
+	{.key = (word), .kind = RECORD_##what, .offset = offsetof(type, member), __VA_ARGS__}
+
 #define RECORD_SHAPE(type, table)                                                                                    \
 	{.fields = (table), .count = sizeof(table) / sizeof((table)[0]), .size = sizeof(type)}
 

@@ -5,6 +5,7 @@
 #define ATELIER_JOBS_CONTROL_CLIENT_H
 
 #include "jobs/control.h"
+#include "jobs/facts.h"
 
 struct control_client;
 
@@ -49,7 +50,6 @@ int control_client_retry(
 
 /* The jobs that have not ended. With `names` (NULL-terminated, may be NULL) also what the journal knows of these
  * services, for those who may not read it. */
-struct journal_facts;
 int control_client_status(struct control_client *client, char *const *names, struct live_job_list *ret_jobs,
     struct journal_facts *ret_facts, struct error *error);
 
