@@ -11,64 +11,18 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
-#define JOBS_LOOKED_AT 20
-
-struct gathered {
-	struct status_facts *facts;
-	size_t count;
-	struct obligation_list owed;
-	struct obligation_list given_up;
-};
-
-static void
-gathered_clear(struct gathered *gathered)
-{
-	for (size_t i = 0; i < gathered->count; i++)
-		status_facts_clear(&gathered->facts[i]);
-	free(gathered->facts);
-	obligation_list_clear(&gathered->owed);
-	obligation_list_clear(&gathered->given_up);
-}
-
-#define cleanup_gathered __attribute__((cleanup(gathered_clear)))
-
-static void
-on_job(void *context, const struct job_record *job)
-{
-	status_facts_learn(context, job);
-}
-
+/* Facts of the services, in their order. */
 static int
-gather_service(struct journal *journal, struct status_facts *facts, struct error *error)
-{
-	const char *name = facts->service->name;
-	const struct job_filter filter = {.service = name, .limit = JOBS_LOOKED_AT};
-	if (journal_jobs(journal, &filter, on_job, facts, error) < 0)
-		return -1;
-	int found = journal_last_good(journal, name, &facts->good, error);
-	facts->has_good = found > 0;
-	return found < 0 ? -1 : 0;
-}
-
-static int
-gather(struct journal *journal, const struct service *const *services, size_t count, struct gathered *gathered,
+gather(struct journal *journal, const struct service *const *services, size_t count, struct journal_facts *ret_facts,
     struct status_house *house, struct error *error)
 {
-	gathered->facts = xcalloc(count + 1, sizeof(*gathered->facts));
+	cleanup_strings char **names = NULL;
 	for (size_t i = 0; i < count; i++)
-		gathered->facts[gathered->count++].service = services[i];
-	if (journal == NULL)
-		return 0;
-	for (size_t i = 0; i < count; i++)
-		if (gather_service(journal, &gathered->facts[i], error) < 0)
-			return -1;
-	if (journal_obligations(journal, 0, true, &gathered->owed, error) < 0 ||
-	    journal_given_up(journal, &gathered->given_up, error) < 0 ||
-	    journal_quarantine_count(journal, &house->quarantined, error) < 0)
+		strings_add(&names, services[i]->name);
+	if (journal_facts_read(journal, names, ret_facts, error) < 0)
 		return -1;
-	bool free_lock;
-	if (journal_lock_runner(journal, &free_lock, NULL, error) < 0)
+	bool free_lock = true;
+	if (journal != NULL && journal_lock_runner(journal, &free_lock, NULL, error) < 0)
 		return -1;
 	house->runner_alive = !free_lock;
 	return 0;
@@ -142,7 +96,7 @@ state_words(const struct status_line *line)
 }
 
 static const char *
-outcome_word(const struct status_facts *facts)
+outcome_word(const struct service_facts *facts)
 {
 	if (facts->has_verdict)
 		return job_outcome_word(facts->verdict.outcome);
@@ -151,7 +105,7 @@ outcome_word(const struct status_facts *facts)
 
 /* Size and added bytes are those of the last good backup, or of the last one that came to a snapshot. */
 static bool
-sizes_of(const struct status_facts *facts, uint64_t *ret_bytes, uint64_t *ret_added)
+sizes_of(const struct service_facts *facts, uint64_t *ret_bytes, uint64_t *ret_added)
 {
 	if (!facts->has_good && (!facts->has_verdict || facts->verdict.snapshot_id == NULL))
 		return false;
@@ -172,7 +126,7 @@ print_lines(const struct status_report *report, const struct status_house *house
 		const struct status_line *line = &report->lines[i];
 		uint64_t bytes = 0, added = 0;
 		bool sized = sizes_of(line->facts, &bytes, &added);
-		table_add(&table, line->facts->service->name);
+		table_add(&table, line->service->name);
 		table_add_toned(&table, tone_of(line->condition), status_condition_word(line->condition));
 		table_take(&table, state_words(line));
 		table_add(&table, outcome_word(line->facts));
@@ -193,7 +147,7 @@ print_lines(const struct status_report *report, const struct status_house *house
 static json_t *
 good_json(const struct status_line *line)
 {
-	const struct status_facts *facts = line->facts;
+	const struct service_facts *facts = line->facts;
 	if (!facts->has_good)
 		return json_null();
 	json_t *object = json_object();
@@ -210,9 +164,9 @@ good_json(const struct status_line *line)
 static json_t *
 line_json(const struct status_line *line)
 {
-	const struct status_facts *facts = line->facts;
+	const struct service_facts *facts = line->facts;
 	json_t *object = json_object();
-	json_object_set_new(object, "service", json_output_text(facts->service->name));
+	json_object_set_new(object, "service", json_output_text(line->service->name));
 	json_object_set_new(object, "condition", json_output_text(status_condition_word(line->condition)));
 	json_object_set_new(object, "overdue", json_boolean(line->overdue));
 	json_object_set_new(object, "interrupted", json_boolean(line->interrupted));
@@ -262,18 +216,19 @@ status_of(const struct invocation *invocation, const struct manifest *manifest, 
 	if (cli_open_journal_readonly(invocation, &journal) < 0)
 		return CODE_FAILED;
 	cleanup_error struct error error = {.code = ERROR_NONE};
-	cleanup_gathered struct gathered gathered = {.count = 0};
+	cleanup_journal_facts struct journal_facts facts = {.count = 0};
 	struct status_house house = {
 	    .now = clock_wall(clock_system()),
 	    .kickoff = manifest->kickoff,
 	    .max_delay = manifest->max_delay,
-	    .owed = &gathered.owed,
-	    .given_up = &gathered.given_up,
 	};
-	if (gather(journal, services, count, &gathered, &house, &error) < 0)
+	if (gather(journal, services, count, &facts, &house, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
+	house.owed = &facts.owed;
+	house.given_up = &facts.given_up;
+	house.quarantined = facts.quarantined;
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&house, gathered.facts, gathered.count, &report);
+	status_report_make(&house, services, facts.services, facts.count, &report);
 	if (invocation->json) {
 		print_json(&report, &house);
 	} else {

@@ -30,44 +30,6 @@ status_report_code(const struct status_report *report)
 	return codes[report->condition];
 }
 
-/* All but the spec: the manifest's entry is what counts here. */
-static void
-copy_job(struct job_record *target, const struct job_record *source)
-{
-	*target = *source;
-	target->service = xstrdup(source->service);
-	target->snapshot_id = xstrdup_null(source->snapshot_id);
-	target->error = (struct error){.code = ERROR_NONE};
-	error_copy(&target->error, &source->error);
-	target->spec = (struct service){.name = NULL};
-}
-
-void
-status_facts_learn(struct status_facts *facts, const struct job_record *job)
-{
-	if (!facts->has_current) {
-		copy_job(&facts->current, job);
-		facts->has_current = true;
-	}
-	/* A job that somebody cancelled says nothing about whether the failure before it is gone. */
-	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
-		copy_job(&facts->verdict, job);
-		facts->has_verdict = true;
-	}
-}
-
-void
-status_facts_clear(struct status_facts *facts)
-{
-	if (facts->has_current)
-		job_record_clear(&facts->current);
-	if (facts->has_verdict)
-		job_record_clear(&facts->verdict);
-	if (facts->has_good)
-		last_good_clear(&facts->good);
-	*facts = (struct status_facts){.service = NULL};
-}
-
 static void __attribute__((format(printf, 5, 6)))
 add_attention(struct status_report *report, enum status_condition condition, const char *subject, const char *hint,
     const char *format, ...)
@@ -123,7 +85,7 @@ judge_owed(struct status_report *report, const struct obligation_list *list)
 }
 
 static bool
-is_interrupted(const struct status_house *house, const struct status_facts *facts)
+is_interrupted(const struct status_house *house, const struct service_facts *facts)
 {
 	if (house->runner_alive || !facts->has_current || job_state_is_terminal(facts->current.state))
 		return false;
@@ -139,7 +101,7 @@ age_of(int64_t now, int64_t then)
 
 /* The job whose window people ask about: the one that is on, else the last that came to something. */
 static int64_t
-away_of(const struct status_house *house, const struct status_facts *facts)
+away_of(const struct status_house *house, const struct service_facts *facts)
 {
 	if (facts->has_current && !job_state_is_terminal(facts->current.state) && facts->current.away_since != 0)
 		return facts->current.away + age_of(house->now, facts->current.away_since);
@@ -147,7 +109,7 @@ away_of(const struct status_house *house, const struct status_facts *facts)
 }
 
 static void
-foresee_next(const struct status_house *house, const struct status_facts *facts, struct status_line *line)
+foresee_next(const struct status_house *house, const struct service_facts *facts, struct status_line *line)
 {
 	const struct job_record *job = facts->has_current ? &facts->current : NULL;
 	if (job == NULL || job_state_is_terminal(job->state)) {
@@ -159,15 +121,16 @@ foresee_next(const struct status_house *house, const struct status_facts *facts,
 }
 
 static struct status_line
-judge_service(const struct status_house *house, const struct status_facts *facts)
+judge_service(const struct status_house *house, const struct service *service, const struct service_facts *facts)
 {
 	struct status_line line = {
+	    .service = service,
 	    .facts = facts,
 	    .interrupted = is_interrupted(house, facts),
 	    .good_age = facts->has_good ? age_of(house->now, facts->good.at) : -1,
 	    .away = away_of(house, facts),
 	};
-	line.overdue = !facts->has_good || line.good_age > facts->service->overdue_after;
+	line.overdue = !facts->has_good || line.good_age > service->overdue_after;
 	foresee_next(house, facts, &line);
 	if (line.interrupted || (facts->has_verdict && facts->verdict.outcome == OUTCOME_FAILED))
 		line.condition = STATUS_FAILED;
@@ -184,7 +147,7 @@ explain_interrupted(struct status_report *report, const struct status_line *line
 	if (!line->interrupted)
 		return;
 	const struct job_record *job = &line->facts->current;
-	add_attention(report, STATUS_FAILED, line->facts->service->name,
+	add_attention(report, STATUS_FAILED, line->service->name,
 	    "run 'atelier-backup recover': it resumes or undoes the job",
 	    "interrupted: job %lld stands in %s, and nobody works on it", (long long)job->id,
 	    job_state_word(job->state));
@@ -194,14 +157,14 @@ static void
 explain_verdict(struct status_report *report, const struct status_line *line, enum job_outcome outcome,
     enum status_condition condition)
 {
-	const struct status_facts *facts = line->facts;
+	const struct service_facts *facts = line->facts;
 	if (!facts->has_verdict || facts->verdict.outcome != outcome)
 		return;
 	const struct job_record *job = &facts->verdict;
 	cleanup_free char *hint = job->error.hint != NULL
 				      ? xstrdup(job->error.hint)
 				      : xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
-	add_attention(report, condition, facts->service->name, hint, "%s: %s", job_outcome_word(outcome),
+	add_attention(report, condition, line->service->name, hint, "%s: %s", job_outcome_word(outcome),
 	    job->error.message != NULL ? job->error.message : "no reason was recorded");
 }
 
@@ -210,7 +173,7 @@ explain_overdue(struct status_report *report, const struct status_line *line)
 {
 	if (!line->overdue)
 		return;
-	const char *name = line->facts->service->name;
+	const char *name = line->service->name;
 	cleanup_free char *hint = xasprintf("run 'atelier-backup backup %s', and see that the timer or cron runs "
 					    "'atelier-backup run' every night",
 	    name);
@@ -219,18 +182,18 @@ explain_overdue(struct status_report *report, const struct status_line *line)
 		return;
 	}
 	cleanup_free char *age = text_duration(line->good_age);
-	cleanup_free char *allowed = text_duration(line->facts->service->overdue_after);
+	cleanup_free char *allowed = text_duration(line->service->overdue_after);
 	add_attention(report, STATUS_OVERDUE, name, hint, "overdue: the last good backup is %s old, more than %s",
 	    age, allowed);
 }
 
 void
-status_report_make(const struct status_house *house, const struct status_facts *facts, size_t count,
-    struct status_report *ret_report)
+status_report_make(const struct status_house *house, const struct service *const *services,
+    const struct service_facts *facts, size_t count, struct status_report *ret_report)
 {
 	struct status_report report = {.lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
 	for (size_t i = 0; i < count; i++)
-		report.lines[i] = judge_service(house, &facts[i]);
+		report.lines[i] = judge_service(house, services[i], &facts[i]);
 
 	judge_given_up(&report, house->given_up);
 	if (!house->runner_alive)

@@ -7,22 +7,7 @@
 #include <stdint.h>
 
 #include "cli/command.h"
-
-/* One service as manifest and journal know it. */
-struct status_facts {
-	const struct service *service;
-	bool has_current; /* the newest job */
-	struct job_record current;
-	bool has_verdict; /* the newest job that ended and was not cancelled */
-	struct job_record verdict;
-	bool has_good;
-	struct last_good good;
-};
-
-/* Takes note of a job of the service; they come newest first. */
-void status_facts_learn(struct status_facts *facts, const struct job_record *job);
-
-void status_facts_clear(struct status_facts *facts);
+#include "jobs/facts.h"
 
 /* What concerns all of them. Times are wall-clock microseconds. */
 struct status_house {
@@ -51,7 +36,8 @@ enum status_condition {
 const char *status_condition_word(enum status_condition condition);
 
 struct status_line {
-	const struct status_facts *facts;
+	const struct service *service;
+	const struct service_facts *facts;
 	enum status_condition condition;
 	bool interrupted; /* the current job has not ended, and nobody works on it */
 	bool overdue;
@@ -78,9 +64,9 @@ struct status_report {
 	size_t attention_count;
 };
 
-/* The report points into the facts. */
-void status_report_make(const struct status_house *house, const struct status_facts *facts, size_t count,
-    struct status_report *ret_report);
+/* `facts` are those of `services`, in the same order. The report points into both. */
+void status_report_make(const struct status_house *house, const struct service *const *services,
+    const struct service_facts *facts, size_t count, struct status_report *ret_report);
 void status_report_clear(struct status_report *report);
 
 /* What `status` exits with: 1 before 5 before 3 before 0. */

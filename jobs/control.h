@@ -5,9 +5,9 @@
  * between. The words of states, kinds, outcomes and errors are those of the journal. Format: docs/control.md.
  *
  * Nothing that comes in is trusted: a frame that is too long, cut, no map, or lacks a key ends that connection and
- * nothing else. Who the other side is, the kernel says (SO_PEERCRED): root may ask for anything, members of the
- * status group for `status` and `follow`, everybody else for nothing. No secret is in any frame: specs name the
- * files that hold them. */
+ * nothing else. Who the other side is, the kernel says (SO_PEERCRED): root and whoever the runner runs as may ask for
+ * anything, members of the status group for `status` and `follow`, everybody else for nothing. No secret is in any
+ * frame: specs name the files that hold them. */
 #ifndef ATELIER_JOBS_CONTROL_H
 #define ATELIER_JOBS_CONTROL_H
 

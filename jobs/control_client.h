@@ -5,6 +5,7 @@
 #define ATELIER_JOBS_CONTROL_CLIENT_H
 
 #include "jobs/control.h"
+#include "jobs/facts.h"
 
 struct control_client;
 
@@ -34,7 +35,8 @@ int control_client_submit(struct control_client *client, const struct control_su
 int control_client_follow(struct control_client *client, const int64_t *job_ids, size_t count,
     struct live_job_list *ret_jobs, struct error *error);
 
-/* The next event: 1; none within `patience` microseconds (0: only what is there already): 0. */
+/* The next event: 1; none within `patience` microseconds (0: only what is there already), or a signal was handled
+ * while it waited: 0. */
 int control_client_next(
     struct control_client *client, int64_t patience, struct control_event *ret_event, struct error *error);
 
@@ -48,7 +50,6 @@ int control_client_retry(
 
 /* The jobs that have not ended. With `names` (NULL-terminated, may be NULL) also what the journal knows of these
  * services, for those who may not read it. */
-struct journal_facts;
 int control_client_status(struct control_client *client, char *const *names, struct live_job_list *ret_jobs,
     struct journal_facts *ret_facts, struct error *error);
 

@@ -1,9 +1,9 @@
 /* The runner's side of its socket: accepts clients on the loop, answers their requests, tells followers what happens.
  *
  * No client can hold anything up. What is written to a client that does not read is kept up to a limit; beyond it,
- * progress is dropped first, then the client. A client that sends nothing, half a frame, or rubbish costs a
- * connection and is dropped after a while or at once; there are at most CONTROL_MOST_CLIENTS, of which some are kept
- * for root. */
+ * progress is dropped first, then the client. A client that sends nothing and follows nothing, half a frame, or
+ * rubbish costs a connection and is dropped after a minute, ten seconds, or at once; there are at most
+ * CONTROL_MOST_CLIENTS, of which CONTROL_KEPT_FOR_ROOT are kept for root. */
 #ifndef ATELIER_JOBS_CONTROL_SERVER_H
 #define ATELIER_JOBS_CONTROL_SERVER_H
 
@@ -13,7 +13,11 @@
 #include "jobs/control.h"
 #include "jobs/engine.h"
 
-#define CONTROL_MOST_CLIENTS 64
+#define CONTROL_MOST_CLIENTS  64
+#define CONTROL_KEPT_FOR_ROOT 8
+
+/* Bytes that may wait for a client that does not read, beside one reply. */
+#define CONTROL_MOST_UNSENT (1024 * 1024)
 
 struct control_server;
 
@@ -24,6 +28,7 @@ struct control_handler {
 	int (*cancel)(void *context, int64_t job_id, const char *why, struct error *error);
 	int (*retry)(
 	    void *context, int64_t job_id, const struct service *spec, int64_t *ret_job, struct error *error);
+	/* 0 with `error` set: the first that could not be paid. */
 	int (*recover)(void *context, int64_t *ret_tried, int64_t *ret_paid, struct error *error);
 	/* A client came or went: the runner looks whether it still has something to do. */
 	void (*clients_changed)(void *context);

@@ -364,6 +364,20 @@ engine_find(struct engine *engine, int64_t job_id)
 	return NULL;
 }
 
+void
+engine_each(const struct engine *engine, void (*each)(void *context, const struct job *job), void *context)
+{
+	const struct job *job;
+	TAILQ_FOREACH(job, &engine->jobs, entry)
+	each(context, job);
+}
+
+void
+engine_set_parallel(struct engine *engine, int64_t parallel)
+{
+	engine->settings.parallel = parallel;
+}
+
 size_t
 engine_unfinished(const struct engine *engine)
 {

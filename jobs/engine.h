@@ -174,6 +174,12 @@ size_t engine_unfinished(const struct engine *engine);
 
 struct job *engine_find(struct engine *engine, int64_t job_id);
 
+/* Every unfinished job, in the order they came. `each` may not move jobs. */
+void engine_each(const struct engine *engine, void (*each)(void *context, const struct job *job), void *context);
+
+/* From now on so many jobs between checkpoint and starting. Call engine_tick afterwards. */
+void engine_set_parallel(struct engine *engine, int64_t parallel);
+
 /* Asks all jobs, or one (job_id > 0), to end: through `starting` if anything is owed. */
 void engine_cancel(struct engine *engine, int64_t job_id, const char *why);
 

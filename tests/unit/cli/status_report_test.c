@@ -29,11 +29,11 @@ static const struct status_house quiet = {
 };
 
 /* Facts of these tests own nothing. */
-static struct status_facts
+static struct service_facts
 good_facts(const struct service *service, int64_t age)
 {
-	return (struct status_facts){
-	    .service = service,
+	return (struct service_facts){
+	    .name = service->name,
 	    .has_good = true,
 	    .good = {.job_id = 1, .at = NOW - age, .snapshot_id = snapshot_id},
 	};
@@ -52,7 +52,7 @@ ended_job(enum job_outcome outcome)
 }
 
 static void
-end_with(struct status_facts *facts, enum job_outcome outcome)
+end_with(struct service_facts *facts, enum job_outcome outcome)
 {
 	facts->has_current = facts->has_verdict = true;
 	facts->current = facts->verdict = ended_job(outcome);
@@ -60,7 +60,7 @@ end_with(struct status_facts *facts, enum job_outcome outcome)
 }
 
 static void
-stand_in(struct status_facts *facts, enum job_state state)
+stand_in(struct service_facts *facts, enum job_state state)
 {
 	facts->has_current = true;
 	facts->current = (struct job_record){
@@ -72,11 +72,23 @@ stand_in(struct status_facts *facts, enum job_state state)
 	};
 }
 
+/* With the services that the facts are about. */
 static void
-expect_code(const struct status_house *house, const struct status_facts *facts, size_t count, enum exit_code code)
+make_report(const struct status_house *house, const struct service_facts *facts, size_t count,
+    struct status_report *ret_report)
+{
+	const struct service *services[2] = {NULL};
+	assert_true(count <= ARRAY_LENGTH(services));
+	for (size_t i = 0; i < count; i++)
+		services[i] = strcmp(facts[i].name, web_name) == 0 ? &web : &forum;
+	status_report_make(house, services, facts, count, ret_report);
+}
+
+static void
+expect_code(const struct status_house *house, const struct service_facts *facts, size_t count, enum exit_code code)
 {
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(house, facts, count, &report);
+	make_report(house, facts, count, &report);
 	assert_int_equal(report.line_count, count);
 	assert_int_equal(status_report_code(&report), code);
 }
@@ -98,9 +110,9 @@ static void
 nothing_backed_up_yet_is_overdue(void **state)
 {
 	(void)state;
-	const struct status_facts facts = {.service = &web};
+	const struct service_facts facts = {.name = web_name};
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	assert_int_equal(report.lines[0].condition, STATUS_OVERDUE);
 	assert_true(report.lines[0].good_age < 0);
 	assert_int_equal(status_report_code(&report), CODE_OVERDUE);
@@ -112,10 +124,10 @@ static void
 a_young_good_backup_is_all_well(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, 30 * USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, 30 * USEC_PER_HOUR);
 	end_with(&facts, OUTCOME_COMPLETE);
 	cleanup_status_report struct status_report report = {.condition = STATUS_FAILED};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	assert_int_equal(status_report_code(&report), CODE_COMPLETE);
 	assert_int_equal(report.attention_count, 0);
 	assert_int_equal(report.lines[0].good_age, 30 * USEC_PER_HOUR);
@@ -126,10 +138,10 @@ static void
 a_good_backup_grows_old(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, 30 * USEC_PER_HOUR + 1);
+	struct service_facts facts = good_facts(&web, 30 * USEC_PER_HOUR + 1);
 	end_with(&facts, OUTCOME_COMPLETE);
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	assert_int_equal(status_report_code(&report), CODE_OVERDUE);
 	expect_attention(&report, 0, "web", "more than 1 d 6 h", "timer or cron");
 }
@@ -138,9 +150,9 @@ static void
 a_backup_from_the_future_is_new(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, -USEC_PER_DAY);
+	struct service_facts facts = good_facts(&web, -USEC_PER_DAY);
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	assert_int_equal(report.lines[0].good_age, 0);
 	assert_int_equal(status_report_code(&report), CODE_COMPLETE);
 }
@@ -149,10 +161,10 @@ static void
 a_failure_says_why_and_what_to_do(void **state)
 {
 	(void)state;
-	struct status_facts facts = {.service = &web};
+	struct service_facts facts = {.name = web_name};
 	end_with(&facts, OUTCOME_FAILED);
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	assert_int_equal(report.lines[0].condition, STATUS_FAILED);
 	assert_true(report.lines[0].overdue);
 	assert_int_equal(status_report_code(&report), CODE_FAILED);
@@ -165,11 +177,11 @@ static void
 a_failure_without_advice_points_to_show(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	end_with(&facts, OUTCOME_FAILED);
 	facts.verdict.error = (struct error){.code = ERROR_NONE};
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&quiet, &facts, 1, &report);
+	make_report(&quiet, &facts, 1, &report);
 	expect_attention(&report, 0, "web", "no reason was recorded", "atelier-backup show 7");
 }
 
@@ -177,7 +189,7 @@ static void
 the_gravest_decides_the_exit_code(void **state)
 {
 	(void)state;
-	struct status_facts facts[2] = {good_facts(&web, USEC_PER_HOUR), good_facts(&forum, USEC_PER_HOUR)};
+	struct service_facts facts[2] = {good_facts(&web, USEC_PER_HOUR), good_facts(&forum, USEC_PER_HOUR)};
 	end_with(&facts[0], OUTCOME_PARTIAL);
 	expect_code(&quiet, facts, 2, CODE_PARTIAL);
 	facts[0].good.at = NOW - 31 * USEC_PER_HOUR;
@@ -196,10 +208,10 @@ a_job_that_nobody_works_on_is_interrupted(void **state)
 	(void)state;
 	struct status_house house = quiet;
 	for (enum job_state at = JOB_PENDING; at <= JOB_FAILED; at++) {
-		struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+		struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 		stand_in(&facts, at);
 		cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-		status_report_make(&quiet, &facts, 1, &report);
+		make_report(&quiet, &facts, 1, &report);
 		assert_int_equal(report.lines[0].interrupted, !job_state_is_terminal(at));
 		if (report.lines[0].interrupted)
 			expect_attention(&report, 0, "web", job_state_word(at), "atelier-backup recover");
@@ -214,7 +226,7 @@ static void
 a_job_submitted_just_now_waits_for_its_runner(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	stand_in(&facts, JOB_PENDING);
 	facts.current.submitted_at = NOW - USEC_PER_SEC;
 	expect_code(&quiet, &facts, 1, CODE_COMPLETE);
@@ -231,11 +243,11 @@ what_is_owed_comes_first(void **state)
 	    .job_id = 9, .kind = OBLIGATION_POST_BACKUP, .subject = web_name, .message = reason};
 	const struct obligation_list owed = {.items = &start, .count = 1}, given_up = {.items = &hook, .count = 1};
 	struct status_house house = quiet;
-	struct status_facts facts = {.service = &web};
+	struct service_facts facts = {.name = web_name};
 	house.owed = &owed;
 	house.given_up = &given_up;
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&house, &facts, 1, &report);
+	make_report(&house, &facts, 1, &report);
 	assert_int_equal(report.attention_count, 3);
 	expect_attention(&report, 0, "web", "postBackup did not (job 9): the disk is gone", "atelier-backup recover");
 	expect_attention(&report, 1, "web.service", "does not run again (job 7)", "run 'atelier-backup recover' now");
@@ -250,7 +262,7 @@ what_a_living_runner_owes_is_its_business(void **state)
 	struct obligation start = {.job_id = 7, .kind = OBLIGATION_START_UNIT, .subject = unit_name};
 	const struct obligation_list owed = {.items = &start, .count = 1};
 	struct status_house house = quiet;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	house.owed = &owed;
 	house.runner_alive = true;
 	expect_code(&house, &facts, 1, CODE_COMPLETE);
@@ -263,19 +275,19 @@ damaged_rows_are_told_of(void **state)
 {
 	(void)state;
 	struct status_house house = quiet;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	house.quarantined = 2;
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&house, &facts, 1, &report);
+	make_report(&house, &facts, 1, &report);
 	expect_attention(&report, 0, "journal", "2 damaged rows are set aside", "quarantine");
 	assert_int_equal(status_report_code(&report), CODE_COMPLETE);
 }
 
 static struct status_line
-line_of(const struct status_house *house, const struct status_facts *facts)
+line_of(const struct status_house *house, const struct service_facts *facts)
 {
 	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(house, facts, 1, &report);
+	make_report(house, facts, 1, &report);
 	return report.lines[0];
 }
 
@@ -284,7 +296,7 @@ the_next_backup_is_foreseen(void **state)
 {
 	(void)state;
 	struct status_house house = quiet;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	assert_int_equal(line_of(&house, &facts).next_from, MIDNIGHT + 26 * USEC_PER_HOUR);
 	assert_int_equal(line_of(&house, &facts).next_until, MIDNIGHT + 28 * USEC_PER_HOUR);
 	house.kickoff = 13 * USEC_PER_HOUR + 30 * USEC_PER_MIN;
@@ -300,7 +312,7 @@ static void
 the_open_window_counts_as_away(void **state)
 {
 	(void)state;
-	struct status_facts facts = good_facts(&web, USEC_PER_HOUR);
+	struct service_facts facts = good_facts(&web, USEC_PER_HOUR);
 	end_with(&facts, OUTCOME_COMPLETE);
 	stand_in(&facts, JOB_SNAPSHOT);
 	assert_int_equal(line_of(&quiet, &facts).away, 3 * USEC_PER_SEC);
@@ -315,15 +327,15 @@ a_cancelled_job_hides_no_failure(void **state)
 	(void)state;
 	const struct job_record cancelled = ended_job(OUTCOME_CANCELLED), failed = ended_job(OUTCOME_FAILED),
 				complete = ended_job(OUTCOME_COMPLETE);
-	struct status_facts facts = {.service = &web};
-	status_facts_learn(&facts, &cancelled);
+	struct service_facts facts = {.name = NULL};
+	service_facts_learn(&facts, &cancelled);
 	assert_true(facts.has_current);
 	assert_false(facts.has_verdict);
-	status_facts_learn(&facts, &failed);
-	status_facts_learn(&facts, &complete);
+	service_facts_learn(&facts, &failed);
+	service_facts_learn(&facts, &complete);
 	assert_int_equal(facts.current.outcome, OUTCOME_CANCELLED);
 	assert_int_equal(facts.verdict.outcome, OUTCOME_FAILED);
-	status_facts_clear(&facts);
+	service_facts_clear(&facts);
 }
 
 int

@@ -1,0 +1,208 @@
+#include "jobs/facts.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+
+/* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
+#define JOBS_LOOKED_AT 20
+
+/* ---- one service ---- */
+
+static void
+copy_job(struct job_record *target, const struct job_record *source)
+{
+	*target = *source;
+	target->service = xstrdup(source->service);
+	target->snapshot_id = xstrdup_null(source->snapshot_id);
+	target->error = (struct error){.code = ERROR_NONE};
+	error_copy(&target->error, &source->error);
+	target->spec = (struct service){.name = NULL};
+}
+
+void
+service_facts_learn(struct service_facts *facts, const struct job_record *job)
+{
+	if (!facts->has_current) {
+		copy_job(&facts->current, job);
+		facts->has_current = true;
+	}
+	/* A job that somebody cancelled says nothing about whether the failure before it is gone. */
+	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
+		copy_job(&facts->verdict, job);
+		facts->has_verdict = true;
+	}
+}
+
+void
+service_facts_clear(struct service_facts *facts)
+{
+	free(facts->name);
+	job_record_clear(&facts->current);
+	job_record_clear(&facts->verdict);
+	last_good_clear(&facts->good);
+	*facts = (struct service_facts){.name = NULL};
+}
+
+/* ---- all of them ---- */
+
+void
+journal_facts_clear(struct journal_facts *facts)
+{
+	for (size_t i = 0; i < facts->count; i++)
+		service_facts_clear(&facts->services[i]);
+	free(facts->services);
+	obligation_list_clear(&facts->owed);
+	obligation_list_clear(&facts->given_up);
+	*facts = (struct journal_facts){.services = NULL};
+}
+
+static void
+learn(void *context, const struct job_record *job)
+{
+	service_facts_learn(context, job);
+}
+
+static int
+read_service(struct journal *journal, struct service_facts *facts, struct error *error)
+{
+	const struct job_filter filter = {.service = facts->name, .limit = JOBS_LOOKED_AT};
+	if (journal_jobs(journal, &filter, learn, facts, error) < 0)
+		return -1;
+	int found = journal_last_good(journal, facts->name, &facts->good, error);
+	facts->has_good = found > 0;
+	return found < 0 ? -1 : 0;
+}
+
+static int
+read_journal(struct journal *journal, struct journal_facts *facts, struct error *error)
+{
+	for (size_t i = 0; i < facts->count; i++)
+		if (read_service(journal, &facts->services[i], error) < 0)
+			return -1;
+	if (journal_obligations(journal, 0, true, &facts->owed, error) < 0 ||
+	    journal_given_up(journal, &facts->given_up, error) < 0)
+		return -1;
+	return journal_quarantine_count(journal, &facts->quarantined, error);
+}
+
+int
+journal_facts_read(struct journal *journal, char *const *names, struct journal_facts *ret_facts, struct error *error)
+{
+	size_t count = strings_count(names);
+	cleanup_journal_facts struct journal_facts facts = {
+	    .services = xcalloc(count + 1, sizeof(*facts.services)),
+	    .count = count,
+	};
+	for (size_t i = 0; i < count; i++)
+		facts.services[i].name = xstrdup(names[i]);
+	if (journal != NULL && read_journal(journal, &facts, error) < 0)
+		return -1;
+	*ret_facts = facts;
+	facts = (struct journal_facts){.services = NULL};
+	return 0;
+}
+
+/* ---- packed ---- */
+
+RECORD_WORDS(kind_words, job_kind);
+RECORD_WORDS(state_words, job_state);
+RECORD_WORDS(outcome_words, job_outcome);
+RECORD_WORDS(obligation_words, obligation_kind);
+RECORD_WORDS(result_words, obligation_result);
+
+static const char *const roles[] = {
+#define X(name, word) [UNIT_ROLE_##name] = word,
+    UNIT_ROLE_LIST(X)
+#undef X
+};
+
+static const char *
+role_word(int role)
+{
+	return roles[role];
+}
+
+static bool
+find_role(const char *word, int *ret_role)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
+		if (strcmp(roles[i], word) == 0) {
+			*ret_role = (int)i;
+			return true;
+		}
+	return false;
+}
+
+static const struct record_words role_words = {role_word, find_role};
+
+static const struct record_field job_fields[] = {
+    RECORD_FIELD("job", INTEGER, struct job_record, id),
+    RECORD_FIELD("run", INTEGER, struct job_record, run_id),
+    RECORD_FIELD("kind", WORD, struct job_record, kind, .words = &kind_words),
+    RECORD_FIELD("service", NAME, struct job_record, service),
+    RECORD_FIELD("state", WORD, struct job_record, state, .words = &state_words),
+    RECORD_FIELD("outcome", WORD, struct job_record, outcome, .words = &outcome_words),
+    RECORD_FIELD("attempt", INTEGER, struct job_record, attempt),
+    RECORD_FIELD("dueAt", INTEGER, struct job_record, due_at),
+    RECORD_FIELD("submittedAt", INTEGER, struct job_record, submitted_at),
+    RECORD_FIELD("startedAt", INTEGER, struct job_record, started_at),
+    RECORD_FIELD("endedAt", INTEGER, struct job_record, ended_at),
+    RECORD_FIELD("stateSince", INTEGER, struct job_record, state_since),
+    RECORD_FIELD("snapshotBegun", BOOL, struct job_record, snapshot_begun),
+    RECORD_FIELD("snapshot", TEXT, struct job_record, snapshot_id),
+    RECORD_FIELD("files", COUNT, struct job_record, files),
+    RECORD_FIELD("bytes", COUNT, struct job_record, bytes),
+    RECORD_FIELD("bytesAdded", COUNT, struct job_record, bytes_added),
+    RECORD_FIELD("missing", COUNT, struct job_record, missing_count),
+    RECORD_FIELD("awaySince", INTEGER, struct job_record, away_since),
+    RECORD_FIELD("away", INTEGER, struct job_record, away),
+    RECORD_FIELD("error", ERROR, struct job_record, error),
+};
+static const struct record_shape job_shape = RECORD_SHAPE(struct job_record, job_fields);
+
+static const struct record_field good_fields[] = {
+    RECORD_FIELD("job", INTEGER, struct last_good, job_id),
+    RECORD_FIELD("at", INTEGER, struct last_good, at),
+    RECORD_FIELD("snapshot", TEXT, struct last_good, snapshot_id),
+    RECORD_FIELD("files", COUNT, struct last_good, files),
+    RECORD_FIELD("bytes", COUNT, struct last_good, bytes),
+    RECORD_FIELD("bytesAdded", COUNT, struct last_good, bytes_added),
+};
+static const struct record_shape good_shape = RECORD_SHAPE(struct last_good, good_fields);
+
+static const struct record_field service_fields[] = {
+    RECORD_FIELD("service", NAME, struct service_facts, name),
+    RECORD_FIELD("current", OPTIONAL, struct service_facts, current,
+	.other = offsetof(struct service_facts, has_current), .shape = &job_shape),
+    RECORD_FIELD("verdict", OPTIONAL, struct service_facts, verdict,
+	.other = offsetof(struct service_facts, has_verdict), .shape = &job_shape),
+    RECORD_FIELD("good", OPTIONAL, struct service_facts, good, .other = offsetof(struct service_facts, has_good),
+	.shape = &good_shape),
+};
+static const struct record_shape service_shape = RECORD_SHAPE(struct service_facts, service_fields);
+
+static const struct record_field obligation_fields[] = {
+    RECORD_FIELD("id", INTEGER, struct obligation, id),
+    RECORD_FIELD("job", INTEGER, struct obligation, job_id),
+    RECORD_FIELD("kind", WORD, struct obligation, kind, .words = &obligation_words),
+    RECORD_FIELD("subject", NAME, struct obligation, subject),
+    RECORD_FIELD("role", WORD, struct obligation, role, .words = &role_words),
+    RECORD_FIELD("settles", BOOL, struct obligation, settles),
+    RECORD_FIELD("createdAt", INTEGER, struct obligation, created_at),
+    RECORD_FIELD("settledAt", INTEGER, struct obligation, settled_at),
+    RECORD_FIELD("result", WORD, struct obligation, result, .words = &result_words),
+    RECORD_FIELD("message", TEXT, struct obligation, message),
+};
+static const struct record_shape obligation_shape = RECORD_SHAPE(struct obligation, obligation_fields);
+
+static const struct record_field journal_fields[] = {
+    RECORD_FIELD("services", LIST, struct journal_facts, services, .other = offsetof(struct journal_facts, count),
+	.shape = &service_shape),
+    RECORD_FIELD("owed", LIST, struct journal_facts, owed.items, .other = offsetof(struct journal_facts, owed.count),
+	.shape = &obligation_shape),
+    RECORD_FIELD("givenUp", LIST, struct journal_facts, given_up.items,
+	.other = offsetof(struct journal_facts, given_up.count), .shape = &obligation_shape),
+    RECORD_FIELD("quarantined", INTEGER, struct journal_facts, quarantined),
+};
+const struct record_shape journal_facts_shape = RECORD_SHAPE(struct journal_facts, journal_fields);
