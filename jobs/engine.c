@@ -400,12 +400,6 @@ engine_cancel(struct engine *engine, int64_t job_id, const char *why)
 }
 
 void
-engine_set_parallel(struct engine *engine, int64_t parallel)
-{
-	engine->settings.parallel = parallel;
-}
-
-void
 engine_close(struct engine *engine)
 {
 	engine->closed = true;

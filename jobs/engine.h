@@ -165,9 +165,6 @@ void engine_tick(struct engine *engine);
  * 0: none. */
 void engine_next(const struct engine *engine, int64_t *ret_wall, int64_t *ret_monotonic);
 
-/* See engine_settings.parallel; takes effect with the next place that is given. */
-void engine_set_parallel(struct engine *engine, int64_t parallel);
-
 /* Unfinished jobs the engine has. Terminal ones are let go of after their transition was told to the
  * observer. */
 size_t engine_unfinished(const struct engine *engine);

@@ -62,7 +62,7 @@ job_has_failed(const struct job *job)
 #define BUSY_PATIENCE (6 * USEC_PER_HOUR)
 
 /* Nobody is kept waiting by these, but the next night's come in their place. */
-#define MAINTENANCE_BUSY_PATIENCE (20 * USEC_PER_HOUR)
+#define MAINTENANCE_BUSY_PATIENCE (12 * USEC_PER_HOUR)
 
 static bool
 may_retry(const struct job *job)

@@ -127,8 +127,7 @@ struct job_record {
 	uint64_t bytes;
 	uint64_t bytes_added;
 	uint64_t missing_count;
-	bool unindexed;      /* an upload was cut that may have stored much: restic finds it again after repairing its
-				index */
+	bool unindexed;      /* an upload was cut that may have stored much: see step_repair_index */
 	int64_t away_since;  /* when the first obligation of this attempt was recorded */
 	int64_t away;        /* microseconds the service was away in all attempts, as far as it is over */
 	char *waiting;       /* why it waits for another attempt, in words; NULL: it does not */

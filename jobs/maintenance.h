@@ -26,4 +26,6 @@ int maintenance_run_make(const struct manifest *manifest, enum run_kind kind, co
     size_t count, struct journal *journal, int64_t now, struct maintenance_run *ret_run, struct error *error);
 void maintenance_run_clear(struct maintenance_run *run);
 
+#define cleanup_maintenance __attribute__((cleanup(maintenance_run_clear)))
+
 #endif

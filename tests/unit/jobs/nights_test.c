@@ -63,6 +63,7 @@ static struct world_of_nights {
 	struct manifest manifest;
 	int64_t kickoff_at;      /* of the last night */
 	int64_t began[SERVICES]; /* the first attempt of the last backup, for the gaps */
+	int64_t longest_break;   /* between two kickoffs that made a run */
 	int64_t longest_gap;     /* between the beginnings of two backups of a service */
 	size_t backups, retentions, prunes, busy;
 	size_t nights, doubled;
