@@ -42,14 +42,6 @@ keep_progress(struct control_server *server, int64_t job_id, const struct restic
 	live->sequence = ++server->sequence;
 }
 
-/* Why a job waits, where that is known. */
-static const char *
-words_of_waiting(const struct job *job)
-{
-	(void)job;
-	return NULL;
-}
-
 struct live_job
 server_live_job(const struct control_server *server, const struct job *job)
 {
@@ -66,7 +58,7 @@ server_live_job(const struct control_server *server, const struct job *job)
 	    .state_since = record->state_since,
 	    .away_since = record->away_since,
 	    .step = xstrdup_null(job->step != NULL ? job->step->word : NULL),
-	    .waiting = xstrdup_null(words_of_waiting(job)),
+	    .waiting = xstrdup_null(record->waiting),
 	    .has_progress = live != NULL,
 	};
 	if (live != NULL)
