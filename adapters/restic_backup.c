@@ -316,8 +316,22 @@ check_request(const struct restic_backup_request *request, struct error *error)
 	return 0;
 }
 
+struct restic_call *
+restic_backup_new(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_backup_request *request, restic_backup_fn *done, struct error *error)
+{
+	struct backup_call *backup = restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
+	if (backup == NULL)
+		return NULL;
+	backup->request = *request;
+	backup->paths = strings_copy(request->paths);
+	backup->done = done;
+	backup->findings.seen = json_object();
+	return &backup->call;
+}
+
 static struct restic_call *
-backup_begin(struct backup_call *backup, const struct restic_settings *settings,
+backup_begin(struct restic_call *call, const struct restic_settings *settings,
     const struct restic_backup_request *request, struct error *error)
 {
 	cleanup_strings char **arguments = NULL;
@@ -340,7 +354,7 @@ backup_begin(struct backup_call *backup, const struct restic_settings *settings,
 	    .input_length = paths.length,
 	    .on_spawned = request->on_spawned == NULL ? NULL : backup_spawned,
 	};
-	return restic_call_begin(&backup->call, &step, error);
+	return restic_call_begin(call, &step, error);
 }
 
 struct restic_call *
@@ -349,12 +363,6 @@ restic_backup_start(struct event_base *base, const struct restic_settings *setti
 {
 	if (check_request(request, error) < 0)
 		return NULL;
-	struct backup_call *backup = restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
-	if (backup == NULL)
-		return NULL;
-	backup->request = *request;
-	backup->paths = strings_copy(request->paths);
-	backup->done = done;
-	backup->findings.seen = json_object();
-	return backup_begin(backup, settings, request, error);
+	struct restic_call *call = restic_backup_new(base, settings, request, done, error);
+	return call == NULL ? NULL : backup_begin(call, settings, request, error);
 }

@@ -82,6 +82,20 @@ struct restic_call *restic_call_begin(struct restic_call *call, const struct res
  */
 void restic_call_keep_words(struct restic_call *call, const char *line, size_t length);
 
+/* ---- a call without a process ----
+ *
+ * Everything restic writes can be played to a call that was made and not begun; restic_call_process_ended judges it,
+ * calls back and frees it. The context is the call. */
+
+child_line_fn restic_call_take_stdout, restic_call_take_stderr;
+child_exit_fn restic_call_process_ended;
+
+/* What restic_backup_start and restic_snapshots_start make before they start the process. */
+struct restic_call *restic_backup_new(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_backup_request *request, restic_backup_fn *done, struct error *error);
+struct restic_call *restic_snapshots_new(struct event_base *base, const struct restic_settings *settings,
+    restic_snapshots_fn *done, void *context, struct error *error);
+
 /* ---- what restic writes (restic_output.c) ---- */
 
 /* The counters of a backup's summary line. */
