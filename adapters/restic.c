@@ -82,8 +82,7 @@ restic_call_free(struct restic_call *call)
 void
 restic_call_keep_words(struct restic_call *call, const char *line, size_t length)
 {
-	cleanup_free char *printable =
-	    text_printable_bytes(line, length > WORDS_LINE_LIMIT ? WORDS_LINE_LIMIT : length);
+	cleanup_free char *printable = text_printable_bytes(line, restic_mask_cut(line, length, WORDS_LINE_LIMIT));
 	text_add(&call->words, printable);
 	text_add(&call->words, "\n");
 	if (call->words.length <= WORDS_LIMIT)

@@ -147,6 +147,10 @@ int restic_check_program(const char *program, struct error *error);
 /* A copy in which the password of every URL ("scheme://user:password@host") is "***". The caller owns it. */
 char *restic_mask(const char *string);
 
+/* Where words that are masked later are cut to at most `limit` bytes: not within a URL, because half a password does
+ * not look like one any more. */
+size_t restic_mask_cut(const char *bytes, size_t length, size_t limit);
+
 /* Names that a setting of ours decides, whatever an environment file says. */
 bool restic_is_reserved_name(const char *name);
 

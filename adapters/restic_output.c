@@ -181,6 +181,6 @@ restic_output_words(const char *line, size_t length)
 	const char *newline = memchr(line, '\n', length);
 	if (newline != NULL)
 		length = (size_t)(newline - line);
-	cleanup_free char *printable = text_printable_bytes(line, length > WORDS_LENGTH ? WORDS_LENGTH : length);
+	cleanup_free char *printable = text_printable_bytes(line, restic_mask_cut(line, length, WORDS_LENGTH));
 	return restic_mask(printable);
 }

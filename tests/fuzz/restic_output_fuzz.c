@@ -80,6 +80,15 @@ check_mask(const char *line)
 	assert(strcmp(masked, "Fatal: rest:https://bob:***@host/repository: refused") == 0);
 }
 
+/* Nor does a part of one, wherever a long line is cut. */
+static void
+check_cut(const char *line)
+{
+	cleanup_free char *said = xasprintf("%s rest:https://bob:~~~~~~~~~~~~~~~~~~~~~~~~@host/", line);
+	cleanup_free char *words = restic_output_words(said, strlen(said));
+	assert(strstr(line, "~~~~") != NULL || strstr(words, "~~~~") == NULL);
+}
+
 static void
 check_line(const char *line, size_t length)
 {
@@ -87,6 +96,7 @@ check_line(const char *line, size_t length)
 	cleanup_free char *words = restic_output_words(line, length);
 	assert(text_is_printable(words));
 	check_mask(line);
+	check_cut(line);
 	if (object != NULL)
 		check_object(object);
 }

@@ -238,6 +238,23 @@ test_words(void **state)
 	assert_true(strlen(words) < 10000);
 }
 
+/* Wherever the line is cut, no part of the password is left. */
+static void
+test_no_half_password_where_a_long_line_is_cut(void **state)
+{
+	static const char url[] = " rest:https://bob:~://~~@host/";
+	(void)state;
+	for (size_t before = 1900; before < 2100; before++) {
+		cleanup_free char *filler = xmalloc(before + 1);
+		memset(filler, 'x', before);
+		filler[before] = '\0';
+		cleanup_free char *line = xasprintf("%s%s%s", filler, url, filler);
+		cleanup_free char *words = restic_output_words(line, strlen(line));
+		assert_null(strchr(words, '~'));
+		assert_true(strlen(words) >= 1900);
+	}
+}
+
 static const struct {
 	const char *plain;
 	const char *masked;
@@ -282,6 +299,7 @@ main(void)
 	    cmocka_unit_test(test_summary_of_later_versions),
 	    cmocka_unit_test(test_summaries_that_cannot_be_read),
 	    cmocka_unit_test(test_words),
+	    cmocka_unit_test(test_no_half_password_where_a_long_line_is_cut),
 	    cmocka_unit_test(test_passwords_are_masked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
