@@ -9,11 +9,13 @@
 #include "jobs/manifest.h"
 
 static void
-write_spec(const char *directory, const struct service *service)
+write_spec(const char *directory, struct service *service)
 {
 	struct packer packer;
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	cleanup_free char *path = xasprintf("%s/valid-%s", directory, service->name);
+	/* Else it would be the name of the machine at hand. */
+	replace_string(&service->restic.host, "cellar");
 	packer_init(&packer);
 	service_pack(service, &packer);
 	if (file_replace(path, packer.buffer.data, packer.buffer.size, &error) < 0) {
