@@ -80,7 +80,8 @@ note_missing(struct findings *findings, const char *item, const char *reason)
 		json_object_set_new(findings->seen, item, json_true());
 	if (findings->missing_count++ < MISSING_LISTED) {
 		cleanup_free char *printable = text_printable(item);
-		strings_add(&findings->missing, printable);
+		cleanup_free char *masked = restic_mask(printable);
+		strings_add(&findings->missing, masked);
 	}
 	if (findings->reason == NULL)
 		findings->reason = xstrdup(reason);
@@ -124,9 +125,10 @@ take_skipped(struct backup_call *backup, const char *line, const char *ending, c
 		return false;
 	cleanup_free char *path = xstrndup(line, strlen(line) - strlen(ending));
 	cleanup_free char *printable = text_printable(path);
-	note_missing(&backup->findings, printable, ending + 1);
+	cleanup_free char *masked = restic_mask(printable);
+	note_missing(&backup->findings, masked, ending + 1);
 	if (*first == NULL)
-		*first = take_pointer(printable);
+		*first = take_pointer(masked);
 	return true;
 }
 

@@ -127,7 +127,8 @@ bool restic_output_count(const json_t *object, const char *key, uint64_t *ret_co
 void restic_output_progress(const json_t *object, struct restic_progress *ret_progress);
 void restic_output_summary(const json_t *object, struct restic_summary *ret_summary);
 
-/* What an "error" line says about its item ("open: Permission denied"). The caller owns it. */
+/* What an "error" line says about its item ("open: Permission denied"): printable, secrets masked. The caller owns
+ * it. */
 char *restic_output_reason(const json_t *object);
 
 /* A line of stderr as people read it: printable, one line, secrets masked, JSON unwrapped. The caller owns

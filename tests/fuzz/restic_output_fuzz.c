@@ -11,6 +11,10 @@
 
 #define MISSING_LISTED 100
 
+/* Nothing else in a run has a tilde. */
+#define PASSWORD "~~~~~~~~~~~~~~~~~~~~~~~~"
+#define SECRET   " rest:https://bob:" PASSWORD "@host/ "
+
 static struct restic_settings settings = {
     .program = (char[]){"restic"},
     .repository_file = (char[]){"/r"},
@@ -25,6 +29,12 @@ struct played {
 	int calls;
 	bool good;
 };
+
+static void
+check_words(const char *words)
+{
+	assert(text_is_printable(words) && strchr(words, '~') == NULL);
+}
 
 /* ---- the pieces, line by line ---- */
 
@@ -84,9 +94,9 @@ check_mask(const char *line)
 static void
 check_cut(const char *line)
 {
-	cleanup_free char *said = xasprintf("%s rest:https://bob:~~~~~~~~~~~~~~~~~~~~~~~~@host/", line);
+	cleanup_free char *said = xasprintf("%s" SECRET, line);
 	cleanup_free char *words = restic_output_words(said, strlen(said));
-	assert(strstr(line, "~~~~") != NULL || strstr(words, "~~~~") == NULL);
+	check_words(words);
 }
 
 static void
@@ -94,7 +104,7 @@ check_line(const char *line, size_t length)
 {
 	cleanup_json json_t *object = restic_output_object(line, length);
 	cleanup_free char *words = restic_output_words(line, length);
-	assert(text_is_printable(words));
+	check_words(words);
 	check_mask(line);
 	check_cut(line);
 	if (object != NULL)
@@ -138,6 +148,7 @@ check_classify(const struct child_exit *exit, const char *words)
 		return;
 	}
 	fuzz_expect_error(result, &error);
+	check_words(error.message);
 	check_verdict(exit, &error);
 	if (error_class_of(error.code) == ERROR_CLASS_PARTIAL)
 		assert(!exit->signalled && exit->number == 3);
@@ -156,7 +167,8 @@ static void
 take_words(void *context, const char *line)
 {
 	(void)context;
-	assert(line[0] != '\0' && text_is_printable(line));
+	assert(line[0] != '\0');
+	check_words(line);
 }
 
 /* The contract of struct restic_backup_result: good is only what is good. */
@@ -172,12 +184,13 @@ take_result(void *context, const struct restic_backup_result *result)
 	assert(id == NULL || restic_is_id(id, 8) || restic_is_id(id, 64));
 	assert(listed == (result->missing_count < MISSING_LISTED ? result->missing_count : MISSING_LISTED));
 	for (size_t i = 0; i < listed; i++)
-		assert(text_is_printable(result->missing[i]));
+		check_words(result->missing[i]);
 	if (played->good) {
 		assert(result->exit_code == 0 && id != NULL && result->missing_count == 0);
 		assert(result->error.message == NULL);
 	} else {
 		fuzz_expect_error(-1, &result->error);
+		check_words(result->error.message);
 	}
 	if (error_class_of(result->error.code) == ERROR_CLASS_PARTIAL)
 		assert(id != NULL && (result->exit_code == 0 || result->exit_code == 3));
@@ -236,20 +249,39 @@ take_snapshots(void *context, const struct restic_snapshot *snapshots, size_t co
 
 /* ---- a run ---- */
 
+/* A copy of a line of the input, with a password in it where the input says so. */
+static char *
+write_line(const char *bytes, size_t length, size_t *ret_length)
+{
+	static const char placeholder[] = "SECRET";
+	struct text line = {.string = NULL};
+	text_add(&line, "");
+	for (size_t i = 0; i < length; i++) {
+		if (length - i >= strlen(placeholder) && memcmp(bytes + i, placeholder, strlen(placeholder)) == 0) {
+			text_add(&line, SECRET);
+			i += strlen(placeholder) - 1;
+		} else {
+			text_add_bytes(&line, bytes[i] == '~' ? "-" : &bytes[i], 1);
+		}
+	}
+	*ret_length = line.length;
+	/* Ends with its last byte, so that reading further is noticed. */
+	char *exact = xmemdup(line.string, line.length + 1);
+	text_clear(&line);
+	return exact;
+}
+
 static bool
 take_line(const char **content, size_t *size, char **ret_line, size_t *ret_length, bool *ret_cut)
 {
 	if (*size == 0)
 		return false;
 	const char *newline = memchr(*content, '\n', *size);
+	size_t length = newline == NULL ? *size : (size_t)(newline - *content);
 	*ret_cut = newline == NULL;
-	*ret_length = newline == NULL ? *size : (size_t)(newline - *content);
-	/* Not text: it may contain NUL, and ends where it ends. */
-	*ret_line = xmalloc(*ret_length + 1);
-	memcpy(*ret_line, *content, *ret_length);
-	(*ret_line)[*ret_length] = '\0';
-	*content += *ret_length + !*ret_cut;
-	*size -= *ret_length + !*ret_cut;
+	*ret_line = write_line(*content, length, ret_length);
+	*content += length + !*ret_cut;
+	*size -= length + !*ret_cut;
 	return true;
 }
 
