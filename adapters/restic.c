@@ -82,8 +82,7 @@ restic_call_free(struct restic_call *call)
 void
 restic_call_keep_words(struct restic_call *call, const char *line, size_t length)
 {
-	cleanup_free char *printable =
-	    text_printable_bytes(line, length > WORDS_LINE_LIMIT ? WORDS_LINE_LIMIT : length);
+	cleanup_free char *printable = text_printable_bytes(line, restic_mask_cut(line, length, WORDS_LINE_LIMIT));
 	text_add(&call->words, printable);
 	text_add(&call->words, "\n");
 	if (call->words.length <= WORDS_LIMIT)
@@ -94,16 +93,16 @@ restic_call_keep_words(struct restic_call *call, const char *line, size_t length
 	call->words.length = kept;
 }
 
-static void
-take_stdout(void *context, const char *line, size_t length, bool cut)
+void
+restic_call_take_stdout(void *context, const char *line, size_t length, bool cut)
 {
 	struct restic_call *call = context;
 	if (call->operation->take_stdout != NULL)
 		call->operation->take_stdout(call, line, length, cut);
 }
 
-static void
-take_stderr(void *context, const char *line, size_t length, bool cut)
+void
+restic_call_take_stderr(void *context, const char *line, size_t length, bool cut)
 {
 	struct restic_call *call = context;
 	(void)cut;
@@ -113,8 +112,8 @@ take_stderr(void *context, const char *line, size_t length, bool cut)
 		restic_call_keep_words(call, line, length);
 }
 
-static void
-process_ended(void *context, const struct child_exit *exit)
+void
+restic_call_process_ended(void *context, const struct child_exit *exit)
 {
 	struct restic_call *call = context;
 	cleanup_error struct error error = {.code = ERROR_NONE};
@@ -156,10 +155,10 @@ restic_call_run(struct restic_call *call, const struct restic_step *step, struct
 	    .stop_signal = SIGINT,
 	    .stop_grace = STOP_GRACE,
 	    .line_limit = call->operation->line_limit,
-	    .on_stdout = take_stdout,
-	    .on_stderr = take_stderr,
+	    .on_stdout = restic_call_take_stdout,
+	    .on_stderr = restic_call_take_stderr,
 	    .on_spawned = step->on_spawned,
-	    .on_exit = process_ended,
+	    .on_exit = restic_call_process_ended,
 	    .context = call,
 	};
 	text_clear(&call->words);

@@ -100,7 +100,7 @@ struct restic_backup_result {
 	uint64_t files;     /* total processed */
 	uint64_t bytes;
 	uint64_t bytes_added;   /* stored after compression where restic tells (0.17+), else before */
-	char **missing;         /* items restic could not read, printable, at most 100 */
+	char **missing;         /* items restic could not read, printable, secrets masked, at most 100 */
 	uint64_t missing_count; /* all of them */
 	int exit_code;          /* -1 when ended by a signal */
 };

@@ -80,7 +80,8 @@ note_missing(struct findings *findings, const char *item, const char *reason)
 		json_object_set_new(findings->seen, item, json_true());
 	if (findings->missing_count++ < MISSING_LISTED) {
 		cleanup_free char *printable = text_printable(item);
-		strings_add(&findings->missing, printable);
+		cleanup_free char *masked = restic_mask(printable);
+		strings_add(&findings->missing, masked);
 	}
 	if (findings->reason == NULL)
 		findings->reason = xstrdup(reason);
@@ -124,9 +125,10 @@ take_skipped(struct backup_call *backup, const char *line, const char *ending, c
 		return false;
 	cleanup_free char *path = xstrndup(line, strlen(line) - strlen(ending));
 	cleanup_free char *printable = text_printable(path);
-	note_missing(&backup->findings, printable, ending + 1);
+	cleanup_free char *masked = restic_mask(printable);
+	note_missing(&backup->findings, masked, ending + 1);
 	if (*first == NULL)
-		*first = take_pointer(printable);
+		*first = take_pointer(masked);
 	return true;
 }
 
@@ -316,8 +318,22 @@ check_request(const struct restic_backup_request *request, struct error *error)
 	return 0;
 }
 
+struct restic_call *
+restic_backup_new(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_backup_request *request, restic_backup_fn *done, struct error *error)
+{
+	struct backup_call *backup = restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
+	if (backup == NULL)
+		return NULL;
+	backup->request = *request;
+	backup->paths = strings_copy(request->paths);
+	backup->done = done;
+	backup->findings.seen = json_object();
+	return &backup->call;
+}
+
 static struct restic_call *
-backup_begin(struct backup_call *backup, const struct restic_settings *settings,
+backup_begin(struct restic_call *call, const struct restic_settings *settings,
     const struct restic_backup_request *request, struct error *error)
 {
 	cleanup_strings char **arguments = NULL;
@@ -340,7 +356,7 @@ backup_begin(struct backup_call *backup, const struct restic_settings *settings,
 	    .input_length = paths.length,
 	    .on_spawned = request->on_spawned == NULL ? NULL : backup_spawned,
 	};
-	return restic_call_begin(&backup->call, &step, error);
+	return restic_call_begin(call, &step, error);
 }
 
 struct restic_call *
@@ -349,12 +365,6 @@ restic_backup_start(struct event_base *base, const struct restic_settings *setti
 {
 	if (check_request(request, error) < 0)
 		return NULL;
-	struct backup_call *backup = restic_call_new(sizeof(*backup), &backup_operation, base, settings, error);
-	if (backup == NULL)
-		return NULL;
-	backup->request = *request;
-	backup->paths = strings_copy(request->paths);
-	backup->done = done;
-	backup->findings.seen = json_object();
-	return backup_begin(backup, settings, request, error);
+	struct restic_call *call = restic_backup_new(base, settings, request, done, error);
+	return call == NULL ? NULL : backup_begin(call, settings, request, error);
 }

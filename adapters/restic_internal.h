@@ -88,6 +88,20 @@ void restic_listener_tell(const struct restic_listener *listener, const char *li
 /* Corrects what was made of an exit code that means something else to a backup (restic_maintain.c). */
 void restic_call_reclassify(struct restic_call *call, const struct child_exit *exit, struct error *error);
 
+/* ---- a call without a process ----
+ *
+ * Everything restic writes can be played to a call that was made and not begun; restic_call_process_ended judges it,
+ * calls back and frees it. The context is the call. */
+
+child_line_fn restic_call_take_stdout, restic_call_take_stderr;
+child_exit_fn restic_call_process_ended;
+
+/* What restic_backup_start and restic_snapshots_start make before they start the process. */
+struct restic_call *restic_backup_new(struct event_base *base, const struct restic_settings *settings,
+    const struct restic_backup_request *request, restic_backup_fn *done, struct error *error);
+struct restic_call *restic_snapshots_new(struct event_base *base, const struct restic_settings *settings,
+    restic_snapshots_fn *done, void *context, struct error *error);
+
 /* ---- what restic writes (restic_output.c) ---- */
 
 /* The counters of a backup's summary line. */
@@ -119,7 +133,8 @@ bool restic_output_count(const json_t *object, const char *key, uint64_t *ret_co
 void restic_output_progress(const json_t *object, struct restic_progress *ret_progress);
 void restic_output_summary(const json_t *object, struct restic_summary *ret_summary);
 
-/* What an "error" line says about its item ("open: Permission denied"). The caller owns it. */
+/* What an "error" line says about its item ("open: Permission denied"): printable, secrets masked. The caller owns
+ * it. */
 char *restic_output_reason(const json_t *object);
 
 /* A line of stderr as people read it: printable, one line, secrets masked, JSON unwrapped. The caller owns
@@ -175,6 +190,10 @@ int restic_check_program(const char *program, struct error *error);
 
 /* A copy in which the password of every URL ("scheme://user:password@host") is "***". The caller owns it. */
 char *restic_mask(const char *string);
+
+/* Where words that are masked later are cut to at most `limit` bytes: not within a URL, because half a password does
+ * not look like one any more. */
+size_t restic_mask_cut(const char *bytes, size_t length, size_t limit);
 
 /* Names that a setting of ours decides, whatever an environment file says. */
 bool restic_is_reserved_name(const char *name);

@@ -122,8 +122,8 @@ restic_output_summary(const json_t *object, struct restic_summary *ret_summary)
 
 /* 0.17.1 and newer give the message; before, it is whatever Go made of the error: {"Op","Path","Err"} or
  * nothing. */
-char *
-restic_output_reason(const json_t *object)
+static char *
+unmasked_reason(const json_t *object)
 {
 	const json_t *error = json_object_get(object, "error");
 	const char *message = json_string_value(json_object_get(error, "message"));
@@ -139,6 +139,14 @@ restic_output_reason(const json_t *object)
 	return doing == NULL ? xstrdup(reason) : xasprintf("%s: %s", doing, reason);
 }
 
+char *
+restic_output_reason(const json_t *object)
+{
+	cleanup_free char *reason = unmasked_reason(object);
+	cleanup_free char *printable = text_printable(reason);
+	return restic_mask(printable);
+}
+
 /* NULL for an object that is no message to people. */
 static char *
 object_words(const json_t *object)
@@ -146,7 +154,7 @@ object_words(const json_t *object)
 	const char *item = json_string_value(json_object_get(object, "item"));
 	if (strcmp(restic_output_type(object), "error") != 0)
 		return xstrdup_null(json_string_value(json_object_get(object, "message")));
-	cleanup_free char *reason = restic_output_reason(object);
+	cleanup_free char *reason = unmasked_reason(object);
 	return item == NULL ? take_pointer(reason) : xasprintf("%s: %s", item, reason);
 }
 
@@ -181,6 +189,6 @@ restic_output_words(const char *line, size_t length)
 	const char *newline = memchr(line, '\n', length);
 	if (newline != NULL)
 		length = (size_t)(newline - line);
-	cleanup_free char *printable = text_printable_bytes(line, length > WORDS_LENGTH ? WORDS_LENGTH : length);
+	cleanup_free char *printable = text_printable_bytes(line, restic_mask_cut(line, length, WORDS_LENGTH));
 	return restic_mask(printable);
 }

@@ -29,6 +29,9 @@ restic_is_reserved_name(const char *name)
 
 /* ---- masking ---- */
 
+/* What ends a URL in printable words. */
+#define URL_END " \"<>"
+
 static const char *
 find_last(const char *string, size_t length, char wanted)
 {
@@ -66,7 +69,7 @@ mask_urls(const char *string, struct text *masked)
 		const char *password;
 		size_t password_length;
 		text_add_bytes(masked, string, (size_t)(url - string));
-		if (find_password(url, strcspn(url, " \t\n\"<>"), &password, &password_length)) {
+		if (find_password(url, strcspn(url, URL_END), &password, &password_length)) {
 			text_add_bytes(masked, url, (size_t)(password - url));
 			text_add(masked, "***");
 			url = password + password_length;
@@ -93,6 +96,18 @@ restic_mask(const char *string)
 	text_add(&masked, "***");
 	mask_urls(digits + strcspn(digits, "\""), &masked);
 	return text_take(&masked);
+}
+
+size_t
+restic_mask_cut(const char *bytes, size_t length, size_t limit)
+{
+	if (length <= limit)
+		return length;
+	size_t word = limit;
+	while (word > 0 && memchr(URL_END, bytes[word - 1], strlen(URL_END)) == NULL)
+		word--;
+	const char *scheme = memmem(bytes + word, limit - word, "://", 3);
+	return scheme == NULL ? limit : (size_t)(scheme + 3 - bytes);
 }
 
 /* ---- reading ---- */

@@ -190,8 +190,8 @@ static const struct restic_operation snapshots_operation = {
 };
 
 struct restic_call *
-restic_snapshots_start(struct event_base *base, const struct restic_settings *settings, const char *tag,
-    restic_snapshots_fn *done, void *context, struct error *error)
+restic_snapshots_new(struct event_base *base, const struct restic_settings *settings, restic_snapshots_fn *done,
+    void *context, struct error *error)
 {
 	struct snapshots_call *listing =
 	    restic_call_new(sizeof(*listing), &snapshots_operation, base, settings, error);
@@ -199,10 +199,19 @@ restic_snapshots_start(struct event_base *base, const struct restic_settings *se
 		return NULL;
 	listing->done = done;
 	listing->context = context;
+	return &listing->call;
+}
 
+struct restic_call *
+restic_snapshots_start(struct event_base *base, const struct restic_settings *settings, const char *tag,
+    restic_snapshots_fn *done, void *context, struct error *error)
+{
+	struct restic_call *call = restic_snapshots_new(base, settings, done, context, error);
+	if (call == NULL)
+		return NULL;
 	cleanup_free char *filter = tag == NULL ? NULL : xasprintf("--tag=%s", tag);
 	/* Without a lock it costs fewer requests and works beside a prune; the caller only looks. */
 	const char *const arguments[] = {"snapshots", "--json", "--no-lock", filter, NULL};
 	const struct restic_step step = {.name = "restic snapshots", .arguments = arguments};
-	return restic_call_begin(&listing->call, &step, error);
+	return restic_call_begin(call, &step, error);
 }

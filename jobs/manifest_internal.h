@@ -136,10 +136,10 @@ struct manifest_reader {
 	const char *path;
 	int version; /* of the format; 0: unknown, nothing more can be said about the rest */
 	struct problem_list *problems;
-	struct text place; /* "services.web.data.sqlite[1]" */
-	size_t failures;   /* problems that make the manifest unusable */
-	size_t listed;     /* problems added to the list */
-	size_t left_out;   /* and those that were too many for it */
+	struct text place;               /* "services.web.data.sqlite[1]" */
+	size_t failures;                 /* problems that make the manifest unusable */
+	size_t listed[PROBLEM_NOTE + 1]; /* problems added to the list, by severity: no warning crowds an error out */
+	size_t left_out;                 /* and those that were too many for it */
 };
 
 /* Steps into a key (or, without a key, an item of a list); the return value goes to manifest_leave. */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Nobody reads more at once, and a hostile file could cause millions. */
+/* Nobody reads more of one severity at once, and a hostile file could cause millions. */
 #define LISTED_LIMIT 200
 
 /* Lists grow by copying; a service has a handful of entries. */
@@ -55,11 +55,11 @@ static void __attribute__((format(printf, 5, 0)))
 note(struct manifest_reader *reader, enum problem_severity severity, enum error_code code, const char *remedy,
     const char *format, va_list arguments)
 {
-	if (reader->listed == LISTED_LIMIT) {
+	if (reader->listed[severity] == LISTED_LIMIT) {
 		reader->left_out++;
 		return;
 	}
-	reader->listed++;
+	reader->listed[severity]++;
 	cleanup_free char *message = xvasprintf(format, arguments);
 	cleanup_free char *place = reader->place.length == 0
 				       ? xstrdup(reader->path)

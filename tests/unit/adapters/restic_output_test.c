@@ -219,6 +219,8 @@ static const struct {
     {"{\"cut\":", "{\"cut\":"},
     {"bad \xff\x01 bytes", "bad ?? bytes"},
     {"see https://bob:secret@host/x", "see https://bob:***@host/x"},
+    {"{\"message_type\":\"error\",\"error\":{\"message\":\"at https://bob:secret@host/x\"},\"item\":\"/a\"}",
+	"/a: at https://bob:***@host/x"},
     {"", ""},
 };
 
@@ -236,6 +238,32 @@ test_words(void **state)
 	memset(endless, 'x', 10 << 20);
 	cleanup_free char *words = restic_output_words(endless, 10 << 20);
 	assert_true(strlen(words) < 10000);
+}
+
+static void
+test_no_password_in_the_reason_of_an_item(void **state)
+{
+	(void)state;
+	cleanup_json json_t *object = object_of("{\"error\":{\"message\":\"at https://bob:secret@host/x\\u001b\"}}");
+	cleanup_free char *reason = restic_output_reason(object);
+	assert_string_equal(reason, "at https://bob:***@host/x?");
+}
+
+/* Wherever the line is cut, no part of the password is left. */
+static void
+test_no_half_password_where_a_long_line_is_cut(void **state)
+{
+	static const char url[] = " rest:https://bob:~://~~@host/";
+	(void)state;
+	for (size_t before = 1900; before < 2100; before++) {
+		cleanup_free char *filler = xmalloc(before + 1);
+		memset(filler, 'x', before);
+		filler[before] = '\0';
+		cleanup_free char *line = xasprintf("%s%s%s", filler, url, filler);
+		cleanup_free char *words = restic_output_words(line, strlen(line));
+		assert_null(strchr(words, '~'));
+		assert_true(strlen(words) >= 1900);
+	}
 }
 
 static const struct {
@@ -282,6 +310,8 @@ main(void)
 	    cmocka_unit_test(test_summary_of_later_versions),
 	    cmocka_unit_test(test_summaries_that_cannot_be_read),
 	    cmocka_unit_test(test_words),
+	    cmocka_unit_test(test_no_password_in_the_reason_of_an_item),
+	    cmocka_unit_test(test_no_half_password_where_a_long_line_is_cut),
 	    cmocka_unit_test(test_passwords_are_masked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

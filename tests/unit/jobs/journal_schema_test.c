@@ -175,19 +175,20 @@ steps_are_taken_in_order_and_together(void **state)
 	int64_t id = submit_one(journal, RUN_MANUAL, NULL, "web");
 	cleanup_error struct error error = {.code = ERROR_NONE};
 
-	const char *const broken[] = {journal_migrations.steps[0], "ALTER TABLE job ADD COLUMN colour TEXT",
+	const char *const broken[] = {journal_migrations.steps[0], journal_migrations.steps[1],
+	    "ALTER TABLE job ADD COLUMN colour TEXT",
 	    "CREATE TABLE more (x INTEGER) STRICT; ALTER TABLE nowhere ADD COLUMN y TEXT"};
 	assert_fails_with(
-	    journal_migrate(journal, &(struct migration_list){broken, 3}, &error), &error, ERROR_JOURNAL);
-	assert_peek(fixture, "PRAGMA user_version", "1");
+	    journal_migrate(journal, &(struct migration_list){broken, 4}, &error), &error, ERROR_JOURNAL);
+	assert_peek(fixture, "PRAGMA user_version", "2");
 	assert_peek(fixture, "SELECT count(*) FROM pragma_table_info('job') WHERE name = 'colour'", "0");
 	assert_peek(fixture, "SELECT count(*) FROM sqlite_schema WHERE name = 'more'", "0");
 
-	const char *const good[] = {
-	    journal_migrations.steps[0], "ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'"};
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 3}, &error), &error);
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 3}, &error), &error);
-	assert_peek(fixture, "PRAGMA user_version", "3");
+	const char *const good[] = {journal_migrations.steps[0], journal_migrations.steps[1],
+	    "ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'"};
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 4}, &error), &error);
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 4}, &error), &error);
+	assert_peek(fixture, "PRAGMA user_version", "4");
 	assert_peek(fixture, "SELECT colour FROM job", "blue");
 	cleanup_job struct job_record job = load_job(journal, id);
 	assert_string_equal(job.spec.name, "web");

@@ -397,6 +397,23 @@ lists_have_an_end(void **state)
 	expect_refusal(content.string, "m.json: services.web.paths", "1001 entries");
 }
 
+/* Two hundred warnings come first; the refusal of the other service is listed all the same. */
+static void
+warnings_crowd_no_error_out(void **state)
+{
+	(void)state;
+	cleanup_text struct text content = {.string = NULL};
+	text_add(&content, "{\"version\":2,\"services\":{\"a\":{\"dataDir\":\"/d\",\"data\":{\"sqlite\":[\"/x/a\"");
+	for (int i = 0; i < 300; i++)
+		text_printf(&content, ",\"/x/%d\"", i);
+	text_add(&content, "]}},\"z\":{\"data\":{\"postgres\":\"z\"}}}}");
+	cleanup_parsed struct parsed parsed = parse(content.string);
+	assert_int_equal(parsed.result, 0);
+	const struct problem *problem = expect_problem(&parsed, "m.json: services.z.data.postgres", "PostgreSQL");
+	assert_int_equal(problem->severity, PROBLEM_ERROR);
+	expect_problem(&parsed, "m.json", "101 more problems");
+}
+
 static void
 problems_have_an_end(void **state)
 {
@@ -408,8 +425,9 @@ problems_have_an_end(void **state)
 	text_add(&content, "}");
 	cleanup_parsed struct parsed parsed = parse(content.string);
 	assert_int_equal(parsed.result, -1);
-	assert_int_equal(parsed.problems.count, 201);
-	expect_problem(&parsed, "m.json", "801 more problems");
+	/* 200 errors, the warning that no service is declared, and how many are left out. */
+	assert_int_equal(parsed.problems.count, 202);
+	expect_problem(&parsed, "m.json", "800 more problems");
 }
 
 static void
@@ -467,6 +485,7 @@ main(void)
 	    cmocka_unit_test(everything_is_said_at_once),
 	    cmocka_unit_test(every_key_refuses_every_wrong_type),
 	    cmocka_unit_test(lists_have_an_end),
+	    cmocka_unit_test(warnings_crowd_no_error_out),
 	    cmocka_unit_test(problems_have_an_end),
 	    cmocka_unit_test(services_have_an_end),
 	    cmocka_unit_test(ten_megabytes_of_text_are_judged),
