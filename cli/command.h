@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/error.h"
 #include "core/problem.h"
@@ -30,19 +31,36 @@ enum exit_code {
 struct invocation {
 	const char *manifest_path;     /* --manifest, $ATELIER_BACKUP_MANIFEST, default */
 	const char *state_directory;   /* --state-dir, $ATELIER_BACKUP_STATE_DIR, /var/lib/atelier-backup */
-	const char *runtime_directory; /* --runtime-dir, $ATELIER_BACKUP_RUNTIME_DIR, /run/atelier-backup */
+	/* --runtime-dir, $ATELIER_BACKUP_RUNTIME_DIR, else /run/atelier-backup beside the default state directory and
+	 * the state directory itself beside any other: two instances never meet at one socket. */
+	const char *runtime_directory;
 	const char *restic_program;    /* --restic, $ATELIER_BACKUP_RESTIC, or NULL: the manifest's */
 	bool json;                     /* --json */
 	bool verbose;                  /* --verbose: debug lines */
 	/* Set only for commands that list them in their row: */
-	bool all, dry_run, offline;
+	bool all, dry_run, offline, detach, owed, watch;
 	long limit;            /* --limit N, 0: not given */
+	long ready_descriptor; /* --ready-fd N, 0: not given */
+	long guardian;         /* --guardian PID, 0: not given */
+	long adopt;            /* --adopt PID, 0: not given */
+	uint64_t start_ticks;  /* --start-ticks N */
 	char *const *operands; /* NULL-terminated, printable-checked */
 	size_t operand_count;
 };
 
 /* Options a command knows besides the common ones, as bits. */
-enum command_option { OPTION_ALL = 1, OPTION_DRY_RUN = 2, OPTION_OFFLINE = 4, OPTION_LIMIT = 8 };
+enum command_option {
+	OPTION_ALL = 1,
+	OPTION_DRY_RUN = 2,
+	OPTION_OFFLINE = 4,
+	OPTION_LIMIT = 8,
+	OPTION_DETACH = 16,
+	OPTION_OWED = 32,
+	OPTION_WATCH = 64,
+	OPTION_READY = 128,
+	OPTION_GUARDED = 256,
+	OPTION_ADOPT = 512,
+};
 
 struct command {
 	const char *name;
@@ -52,11 +70,13 @@ struct command {
 	unsigned options;
 	size_t least_operands, most_operands;
 	bool needs_root;
+	bool hidden; /* for the program itself and its units: not in the list of commands */
 	enum exit_code (*run)(const struct invocation *invocation);
 };
 
 extern const struct command command_backup, command_run, command_recover, command_check, command_status, command_list,
-    command_jobs, command_show, command_init;
+    command_jobs, command_show, command_init, command_follow, command_cancel, command_retry, command_runner,
+    command_guardian;
 
 /* ---- shared by the commands (cli/common.c) ---- */
 
@@ -83,6 +103,9 @@ int cli_check_secrets(const struct invocation *invocation, const struct restic_s
  * NULL after the reading one: there is none yet. */
 int cli_open_journal(const struct invocation *invocation, struct journal **ret_journal);
 int cli_open_journal_readonly(const struct invocation *invocation, struct journal **ret_journal);
+
+/* The journal's number of a job ("12"); ERROR_USAGE for anything else. */
+int cli_job_id(const char *word, int64_t *ret_job, struct error *error);
 
 /* The services named by the operands, or all (when `all`, or no operands and `default_all`). An unknown name
  * is an error that suggests the nearest one: prints it and returns -1 (CODE_USAGE). The caller frees the

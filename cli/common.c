@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum exit_code
@@ -118,6 +119,20 @@ cli_unknown_service(const struct manifest *manifest, const char *name, struct er
 	if (nearest != NULL)
 		error_hint(error, "did you mean '%s'?", nearest);
 	return -1;
+}
+
+int
+cli_job_id(const char *word, int64_t *ret_job, struct error *error)
+{
+	char *end;
+	errno = 0;
+	long long id = strtoll(word, &end, 10);
+	if (errno == 0 && end != word && *end == '\0' && id > 0) {
+		*ret_job = id;
+		return 0;
+	}
+	error_set(error, ERROR_USAGE, "'%s' is no job number", word);
+	return error_hint(error, "'atelier-backup jobs' lists the jobs with their numbers");
 }
 
 static bool

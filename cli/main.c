@@ -13,6 +13,9 @@
 static const struct command *const commands[] = {
     &command_backup,
     &command_run,
+    &command_follow,
+    &command_cancel,
+    &command_retry,
     &command_status,
     &command_check,
     &command_list,
@@ -20,6 +23,8 @@ static const struct command *const commands[] = {
     &command_show,
     &command_recover,
     &command_init,
+    &command_runner,
+    &command_guardian,
     NULL,
 };
 

@@ -18,7 +18,7 @@
 	X(STATE_DIR, "state-dir", "DIR", 0, "ATELIER_BACKUP_STATE_DIR",                                              \
 	    "where the journal is (default " DEFAULT_STATE_DIRECTORY ")")                                            \
 	X(RUNTIME_DIR, "runtime-dir", "DIR", 0, "ATELIER_BACKUP_RUNTIME_DIR",                                        \
-	    "what lives until the next boot (default " DEFAULT_RUNTIME_DIRECTORY ")")                                \
+	    "where the runner listens (default " DEFAULT_RUNTIME_DIRECTORY ", or --state-dir if that is given)")     \
 	X(RESTIC, "restic", "PROGRAM", 0, "ATELIER_BACKUP_RESTIC", "the restic to use (default: the manifest's)")    \
 	X(JSON, "json", NULL, 0, NULL, "answer in JSON (docs/json.md)")                                              \
 	X(VERBOSE, "verbose", NULL, 0, NULL, "say more on stderr")                                                   \
@@ -27,7 +27,14 @@
 	X(ALL, "all", NULL, OPTION_ALL, NULL, "all services of the manifest")                                        \
 	X(DRY_RUN, "dry-run", NULL, OPTION_DRY_RUN, NULL, "say what would happen and do nothing")                    \
 	X(OFFLINE, "offline", NULL, OPTION_OFFLINE, NULL, "leave the repository out")                                \
-	X(LIMIT, "limit", "N", OPTION_LIMIT, NULL, "at most so many")
+	X(LIMIT, "limit", "N", OPTION_LIMIT, NULL, "at most so many")                                                \
+	X(DETACH, "detach", NULL, OPTION_DETACH, NULL, "do not wait for the end; `follow` comes back to it")         \
+	X(OWED, "owed", NULL, OPTION_OWED, NULL, "pay what is owed, and leave the jobs where they are")              \
+	X(WATCH, "watch", NULL, OPTION_WATCH, NULL, "keep showing it, live, until q or Ctrl-C")                      \
+	X(READY_FD, "ready-fd", "N", OPTION_READY, NULL, "say there, in one line, how it began")                     \
+	X(GUARDIAN, "guardian", "PID", OPTION_GUARDED, NULL, "the process that brings the runner back")              \
+	X(ADOPT, "adopt", "PID", OPTION_ADOPT, NULL, "guard this runner instead of starting one")                    \
+	X(START_TICKS, "start-ticks", "N", OPTION_ADOPT, NULL, "when it began, as in /proc/PID/stat")
 
 #define DEFAULT_STATE_DIRECTORY   "/var/lib/atelier-backup"
 #define DEFAULT_RUNTIME_DIRECTORY "/run/atelier-backup"
@@ -83,6 +90,8 @@ unknown_command(const struct command *const *commands, const char *name, struct 
 	cleanup_free const char **names = NULL;
 	size_t count = 0;
 	for (size_t i = 0; commands[i] != NULL; i++) {
+		if (commands[i]->hidden)
+			continue;
 		names = xreallocarray(names, count + 1, sizeof(*names));
 		names[count++] = commands[i]->name;
 	}
@@ -148,15 +157,25 @@ read_environment(struct options *options, struct error *error)
 }
 
 static int
-set_limit(struct invocation *invocation, const char *value, struct error *error)
+read_number(enum option_id id, const char *value, long least, long most, long *ret_number, struct error *error)
 {
 	char *end;
 	errno = 0;
 	long number = strtol(value, &end, 10);
-	if (errno != 0 || end == value || *end != '\0' || number < 1 || number > LIMIT_MOST)
-		return error_set(
-		    error, ERROR_USAGE, "--limit wants a number from 1 to %d, not '%s'", LIMIT_MOST, value);
-	invocation->limit = number;
+	if (errno != 0 || end == value || *end != '\0' || number < least || number > most)
+		return error_set(error, ERROR_USAGE, "--%s wants a number from %ld to %ld, not '%s'",
+		    row_of(id)->name, least, most, value);
+	*ret_number = number;
+	return 0;
+}
+
+static int
+set_start_ticks(struct invocation *invocation, const char *value, struct error *error)
+{
+	long number;
+	if (read_number(ID_START_TICKS, value, 0, LONG_MAX, &number, error) < 0)
+		return -1;
+	invocation->start_ticks = (uint64_t)number;
 	return 0;
 }
 
@@ -194,7 +213,24 @@ set_option(struct options *options, enum option_id id, const char *value, struct
 		invocation->offline = true;
 		return 0;
 	case ID_LIMIT:
-		return set_limit(invocation, value, error);
+		return read_number(id, value, 1, LIMIT_MOST, &invocation->limit, error);
+	case ID_DETACH:
+		invocation->detach = true;
+		return 0;
+	case ID_OWED:
+		invocation->owed = true;
+		return 0;
+	case ID_WATCH:
+		invocation->watch = true;
+		return 0;
+	case ID_READY_FD:
+		return read_number(id, value, STDERR_FILENO + 1, INT_MAX, &invocation->ready_descriptor, error);
+	case ID_GUARDIAN:
+		return read_number(id, value, 1, INT_MAX, &invocation->guardian, error);
+	case ID_ADOPT:
+		return read_number(id, value, 1, INT_MAX, &invocation->adopt, error);
+	case ID_START_TICKS:
+		return set_start_ticks(invocation, value, error);
 	case ID_FIRST:
 		break;
 	}
@@ -313,7 +349,6 @@ options_parse(const struct command *const *commands, int argc, char *const *argv
 	    .action = OPTIONS_RUN,
 	    .manifest_path = xstrdup(MANIFEST_DEFAULT_PATH),
 	    .state_directory = xstrdup(DEFAULT_STATE_DIRECTORY),
-	    .runtime_directory = xstrdup(DEFAULT_RUNTIME_DIRECTORY),
 	};
 	unsigned given = 0;
 	if (read_environment(&options, error) < 0 ||
@@ -321,6 +356,10 @@ options_parse(const struct command *const *commands, int argc, char *const *argv
 	    choose_command(commands, words, given, &options, error) < 0)
 		return -1;
 
+	if (options.runtime_directory == NULL) {
+		bool usual = strcmp(options.state_directory, DEFAULT_STATE_DIRECTORY) == 0;
+		options.runtime_directory = xstrdup(usual ? DEFAULT_RUNTIME_DIRECTORY : options.state_directory);
+	}
 	struct invocation *invocation = &options.invocation;
 	invocation->manifest_path = options.manifest_path;
 	invocation->state_directory = options.state_directory;
@@ -394,6 +433,8 @@ options_print_help(const struct command *const *commands, FILE *file)
 	      "Commands:\n",
 	    file);
 	for (size_t i = 0; commands[i] != NULL; i++) {
+		if (commands[i]->hidden)
+			continue;
 		cleanup_free char *words = xasprintf("%s %s", commands[i]->name, commands[i]->operands);
 		fprintf(file, "  %-20s %s\n", words, commands[i]->summary);
 	}

@@ -7,22 +7,6 @@
 #include "core/clock.h"
 #include "core/text.h"
 
-#include <errno.h>
-
-static int
-parse_job_id(const char *word, int64_t *ret_id, struct error *error)
-{
-	char *end;
-	errno = 0;
-	long long id = strtoll(word, &end, 10);
-	if (errno == 0 && end != word && *end == '\0' && id > 0) {
-		*ret_id = id;
-		return 0;
-	}
-	error_set(error, ERROR_USAGE, "'%s' is no job number", word);
-	return error_hint(error, "'atelier-backup jobs' lists the jobs with their numbers");
-}
-
 /* ---- for people ---- */
 
 static void
@@ -285,7 +269,7 @@ run_show(const struct invocation *invocation)
 	cleanup_job struct job_record job = {.id = 0};
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	int64_t id = 0;
-	if (parse_job_id(invocation->operands[0], &id, &error) < 0)
+	if (cli_job_id(invocation->operands[0], &id, &error) < 0)
 		return cli_fail(invocation, &error, CODE_USAGE);
 	if (cli_open_journal_readonly(invocation, &journal) < 0)
 		return CODE_FAILED;

@@ -1,6 +1,7 @@
 #include "core/log.h"
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 static struct {
 	enum log_level maximum;
 	bool journal;
+	bool timed;
 } sink = {.maximum = LOG_LEVEL_NOTICE};
 
 /* stderr is a stream to the journal if $JOURNAL_STREAM says so; the variable alone may be inherited and
@@ -39,6 +41,12 @@ log_open(enum log_level maximum, enum log_level journal_maximum)
 {
 	sink.journal = stderr_is_journal();
 	sink.maximum = sink.journal ? journal_maximum : maximum;
+}
+
+void
+log_with_time(void)
+{
+	sink.timed = true;
 }
 
 bool
@@ -103,6 +111,10 @@ static void
 write_to_stderr(enum log_level level, const struct log_subject *subject, const char *message)
 {
 	cleanup_text struct text line = {.string = NULL};
+	if (sink.timed) {
+		cleanup_free char *time = text_time_local(clock_wall(clock_system()));
+		text_printf(&line, "%s ", time);
+	}
 	text_printf(&line, IDENTIFIER ": %s", level_prefix(level));
 	if (subject->service != NULL)
 		text_printf(&line, "%s%s", subject->service, subject->job == 0 ? ": " : " ");

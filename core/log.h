@@ -29,6 +29,9 @@ struct log_subject {
  * LOG_LEVEL_NOTICE. */
 void log_open(enum log_level maximum, enum log_level journal_maximum);
 
+/* Lines on stderr begin with the time from now on: for a file that nobody else puts times into. */
+void log_with_time(void);
+
 /* Do lines go to the journal? */
 bool log_is_journal(void);
 
