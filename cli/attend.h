@@ -1,27 +1,35 @@
-/* Seeing jobs to their end: as the runner where nobody else is, else by following the journal until the
- * runner is done or dead and then taking its place. */
+/* Seeing jobs to their end, as a client of the runner that advances them. Whatever ends the command ends no job. */
 #ifndef ATELIER_CLI_ATTEND_H
 #define ATELIER_CLI_ATTEND_H
 
 #include <stdint.h>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
+#include "jobs/control_client.h"
 #include "jobs/journal.h"
 
 struct attendance {
 	const struct invocation *invocation;
-	struct journal *journal;
-	int64_t parallel;
-	const int64_t *job_ids; /* these have to end ... */
+	struct journal *journal;       /* NULL: may not be read here; what the runner tells has to do */
+	struct control_client *client; /* connected; closed by attend. NULL: a runner is looked for */
+	const int64_t *job_ids;        /* these have to end (0: none) ... */
 	size_t job_count;
-	bool all; /* ... or all there are */
+	bool all;     /* ... or all there are */
+	int64_t seen; /* the newest transition that was there before the jobs were: what follows is shown */
+	enum interrupt_wish on_interrupt; /* what SIGINT means where nobody can be asked */
 };
 
-/* Returns the exit code that the jobs asked for come to, after a line (or a JSON document) about each. */
+/* Returns the exit code that the jobs come to, after a line (or a JSON document) about each; CODE_FAILED when it was told
+ * to detach. A runner that dies is looked for again, or started. */
 enum exit_code attend(const struct attendance *attendance);
 
-/* The exit code of one outcome, and the graver of two. */
-enum exit_code attend_code_of(enum job_outcome outcome);
-enum exit_code attend_graver(enum exit_code a, enum exit_code b);
+/* Hands jobs to a runner and sees them to their end, or with --detach prints their numbers. */
+enum exit_code attend_submission(
+    const struct invocation *invocation, struct journal *journal, const struct control_submission *submission);
+
+/* "web: job 12", or a JSON document, for each job that somebody else sees to. */
+void attend_print_detached(
+    const struct invocation *invocation, struct journal *journal, const int64_t *job_ids, size_t count);
 
 #endif

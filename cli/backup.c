@@ -5,24 +5,6 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 
-static int
-submit(struct journal *journal, const struct service *const *services, size_t count, int64_t *job_ids,
-    struct error *error)
-{
-	cleanup_free struct submission *submissions = xcalloc(count, sizeof(*submissions));
-	for (size_t i = 0; i < count; i++)
-		submissions[i] = (struct submission){.service = services[i], .due_at = clock_wall(clock_system())};
-	int64_t run;
-	bool added;
-	if (journal_submit(journal, RUN_MANUAL, NULL, submissions, count, &run, &added, job_ids, error) < 0)
-		return -1;
-	/* A service that waits for its nightly turn has it now. */
-	for (size_t i = 0; i < count; i++)
-		if (journal_hasten(journal, job_ids[i], error) < 0)
-			return -1;
-	return 0;
-}
-
 static enum exit_code
 run(const struct invocation *invocation)
 {
@@ -40,16 +22,18 @@ run(const struct invocation *invocation)
 	if (cli_open_journal(invocation, &journal) < 0)
 		return CODE_FAILED;
 	cleanup_error struct error error = {0};
-	cleanup_free int64_t *job_ids = xcalloc(count + 1, sizeof(*job_ids));
-	if (journal_check_writable(journal, &error) < 0 || submit(journal, services, count, job_ids, &error) < 0)
+	if (journal_check_writable(journal, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
-	return attend(&(struct attendance){
-	    .invocation = invocation,
-	    .journal = journal,
+	cleanup_free struct submission *jobs = xcalloc(count + 1, sizeof(*jobs));
+	for (size_t i = 0; i < count; i++)
+		jobs[i] = (struct submission){.service = services[i], .due_at = clock_wall(clock_system())};
+	const struct control_submission submission = {
+	    .kind = RUN_MANUAL,
 	    .parallel = manifest.parallel,
-	    .job_ids = job_ids,
-	    .job_count = count,
-	});
+	    .jobs = jobs,
+	    .count = count,
+	};
+	return attend_submission(invocation, journal, &submission);
 }
 
 const struct command command_backup = {
@@ -60,13 +44,16 @@ const struct command command_backup = {
 	    "moving through its\n"
 	    "states, and ends with the result of each. A service that is waiting for its nightly turn has it "
 	    "now.\n"
-	    "Ctrl-C cancels: what was stopped is started again first.\n"
+	    "The jobs are the runner's: one that is at work takes them, else one is started. Whatever ends this "
+	    "command ends no\n"
+	    "job; Ctrl-C asks whether to detach or to cancel.\n"
 	    "\n"
 	    "  --dry-run says what would happen, unit by unit and path by path, and changes nothing.\n"
 	    "\n"
 	    "  atelier-backup backup web\n"
+	    "  atelier-backup backup web forum --detach\n"
 	    "  atelier-backup backup --all --json\n",
-    .options = OPTION_ALL | OPTION_DRY_RUN,
+    .options = OPTION_ALL | OPTION_DRY_RUN | OPTION_DETACH,
     .least_operands = 0,
     .most_operands = SIZE_MAX,
     .needs_root = true,

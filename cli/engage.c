@@ -110,6 +110,10 @@ judge_ready_line(const char *line, struct error *error)
 static int
 begin_runner(const struct invocation *invocation, int64_t deadline, struct error *error)
 {
+	if (geteuid() != 0) {
+		error_set(error, ERROR_PERMISSION, "no runner is at work, and only root can start one");
+		return error_hint(error, "sudo atelier-backup follow");
+	}
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_set(error, ERROR_SYSTEM_BUSY, "no pipe can be made: %s", strerror(errno));

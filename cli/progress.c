@@ -27,6 +27,7 @@ struct progress {
 	const struct clock *clock;
 	bool json, verbose, live;
 	bool line_is_drawn;
+	char *question; /* in place of the live line, or NULL */
 	int64_t drawn_at;
 	struct lane *lanes;
 	size_t lane_count;
@@ -79,7 +80,9 @@ draw_line(struct progress *progress, bool now)
 		return;
 	clear_line(progress);
 	cleanup_text struct text line = {0};
-	for (size_t i = 0; i < progress->lane_count; i++) {
+	if (progress->question != NULL)
+		text_add(&line, progress->question);
+	for (size_t i = 0; i < progress->lane_count && progress->question == NULL; i++) {
 		const struct lane *lane = &progress->lanes[i];
 		text_printf(&line, "%s%s: %s", line.length > 0 ? " | " : "", lane->service,
 		    lane->bytes != NULL  ? lane->bytes
@@ -141,6 +144,7 @@ progress_free(struct progress *progress)
 	for (size_t i = 0; i < progress->lane_count; i++)
 		lane_release(&progress->lanes[i]);
 	free(progress->lanes);
+	free(progress->question);
 	free(progress);
 }
 
@@ -197,6 +201,7 @@ progress_due(struct progress *progress, int64_t job_id, const char *service, int
 	cleanup_free char *time = text_time_local(due_at);
 	cleanup_free char *words = xasprintf("is due at %s", time);
 	print_line(progress, TONE_FAINT, service, words);
+	draw_line(progress, true);
 }
 
 static enum tone
@@ -256,8 +261,8 @@ progress_step(struct progress *progress, int64_t job_id, const char *service, co
 	draw_line(progress, false);
 }
 
-static char *
-bytes_words(const struct restic_progress *restic)
+char *
+progress_bytes_words(const struct restic_progress *restic)
 {
 	cleanup_free char *done = text_size(restic->bytes_done);
 	cleanup_free char *total = text_size(restic->bytes_total);
@@ -294,7 +299,7 @@ progress_restic(struct progress *progress, int64_t job_id, const char *service, 
 {
 	struct lane *lane = lane_of(progress, job_id, service);
 	free(lane->bytes);
-	lane->bytes = bytes_words(restic);
+	lane->bytes = progress_bytes_words(restic);
 	if (progress->live) {
 		draw_line(progress, false);
 		return;
@@ -329,44 +334,57 @@ progress_words(struct progress *progress, int64_t job_id, const char *service, c
 	draw_line(progress, true);
 }
 
-/* ---- as an observer ---- */
+/* ---- from the runner ---- */
 
-static void
-on_transition(void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
+void
+progress_event(struct progress *progress, const struct control_event *event)
 {
-	const struct job_record *record = &job->record;
-	progress_transition(
-	    context, record->id, record->service, from, record->state, job_event_word(event), message);
-	if (record->state == JOB_DELAYING && record->due_at > clock_wall(engine_clock(job->engine)))
-		progress_due(context, record->id, record->service, record->due_at);
+	switch (event->kind) {
+	case CONTROL_EVENT_TRANSITION:
+		progress_transition(progress, event->job_id, event->service, event->from, event->to, event->word,
+		    event->message);
+		return;
+	case CONTROL_EVENT_STEP:
+		progress_step(progress, event->job_id, event->service, event->word);
+		return;
+	case CONTROL_EVENT_PROGRESS:
+		progress_restic(progress, event->job_id, event->service, &event->progress);
+		return;
+	case CONTROL_EVENT_WORDS:
+		progress_words(progress, event->job_id, event->service, event->word, event->message);
+		return;
+	case CONTROL_EVENT_NOTICE:
+		progress_say(progress, "%s", event->message);
+		return;
+	case CONTROL_EVENT_END:
+	case CONTROL_EVENT_LOST:
+		return;
+	}
 }
 
-static void
-on_step(void *context, const struct job *job, const char *word)
+void
+progress_live(struct progress *progress, const struct live_job *job)
 {
-	progress_step(context, job->record.id, job->record.service, word);
+	if (job->state == JOB_PENDING || job->state == JOB_DELAYING) {
+		if (job->due_at > clock_wall(progress->clock))
+			progress_due(progress, job->id, job->service, job->due_at);
+		else if (job->waiting != NULL && !progress->json)
+			print_line(progress, TONE_FAINT, job->service, job->waiting);
+		return;
+	}
+	struct lane *lane = lane_of(progress, job->id, job->service);
+	replace_string(&lane->word, job->step != NULL ? job->step : job_state_text(job->state));
+	if (job->has_progress)
+		progress_restic(progress, job->id, job->service, &job->progress);
+	draw_line(progress, true);
 }
 
-static void
-on_progress(void *context, const struct job *job, const struct restic_progress *restic)
+void
+progress_ask(struct progress *progress, const char *question)
 {
-	progress_restic(context, job->record.id, job->record.service, restic);
-}
-
-static void
-on_words(void *context, const struct job *job, const char *source, const char *line)
-{
-	progress_words(context, job->record.id, job->record.service, source, line);
-}
-
-struct engine_observer
-progress_observer(struct progress *progress)
-{
-	return (struct engine_observer){
-	    .transition = on_transition,
-	    .step = on_step,
-	    .progress = on_progress,
-	    .words = on_words,
-	    .context = progress,
-	};
+	replace_string(&progress->question, question);
+	if (progress->live)
+		draw_line(progress, true);
+	else if (question != NULL)
+		fprintf(stderr, "%s\n", question);
 }

@@ -8,7 +8,7 @@
 
 #include "adapters/restic.h"
 #include "core/clock.h"
-#include "jobs/engine.h"
+#include "jobs/control.h"
 
 struct progress;
 
@@ -26,10 +26,20 @@ progress_restic(struct progress *progress, int64_t job_id, const char *service, 
 void
 progress_words(struct progress *progress, int64_t job_id, const char *service, const char *source, const char *line);
 
+/* "42 %  1.2 GiB of 3.0 GiB, 10 of 25 files, 3 min left". The caller owns it. */
+char *progress_bytes_words(const struct restic_progress *restic);
+
 /* One line of ours, between the others. */
 void progress_say(struct progress *progress, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same as callbacks of an engine. */
-struct engine_observer progress_observer(struct progress *progress);
+/* What the runner told; END and LOST say nothing here. */
+void progress_event(struct progress *progress, const struct control_event *event);
+
+/* A job as it stands when somebody begins to follow it. */
+void progress_live(struct progress *progress, const struct live_job *job);
+
+/* Words that stand in place of the live line until they are taken away (NULL). Where there is no live line they are
+ * printed once, to stderr. */
+void progress_ask(struct progress *progress, const char *question);
 
 #endif

@@ -1,66 +1,29 @@
 /* atelier-backup recover: pays what is owed and resumes what is half done. */
-#include <event2/event.h>
-
 #include "cli/attend.h"
-#include "cli/command.h"
+#include "cli/engage.h"
 #include "cli/json_output.h"
+#include "cli/owed.h"
 #include "core/alloc.h"
-#include "jobs/manifest.h"
-#include "states/given_up.h"
 
-/* Without a manifest: a job knows itself what it is to do, and this has to work when /etc is broken. */
-#define PARALLEL 4
-
-struct ids {
-	int64_t *items;
-	size_t count;
-};
+/* At boot, the socket is there long before what the runner's unit waits for. */
+#define PATIENCE (3 * USEC_PER_MIN)
 
 static void
-collect(void *context, const struct job_record *job)
-{
-	struct ids *ids = context;
-	ids->items = xreallocarray(ids->items, ids->count + 1, sizeof(*ids->items));
-	ids->items[ids->count++] = job->id;
-}
-
-/* What was given up needs the runner's lock; where another runner is at work, `recover` can be said again
- * later. */
-static int
-retry_given_up(struct journal *journal, struct given_up_report *report, struct error *error)
-{
-	bool held;
-	if (journal_lock_runner(journal, &held, NULL, error) < 0)
-		return -1;
-	if (!held)
-		return 0;
-	struct event_base *base = event_base_new();
-	if (base == NULL)
-		abort();
-	struct world world;
-	world_init(&world, base);
-	int result = given_up_retry(&world, journal, report, error);
-	world_release(&world);
-	event_base_free(base);
-	journal_unlock_runner(journal);
-	return result;
-}
-
-static void
-print_given_up(const struct invocation *invocation, const struct given_up_report *report)
+print_given_up(const struct invocation *invocation, const struct control_recovered *recovered)
 {
 	if (invocation->json) {
 		json_t *document = json_output_new();
 		json_object_set_new(document, "event", json_string("given-up"));
-		json_object_set_new(document, "tried", json_output_count(report->tried));
-		json_object_set_new(document, "paid", json_output_count(report->paid));
-		json_object_set_new(document, "error", json_output_error(&report->error));
+		json_object_set_new(document, "tried", json_integer(recovered->tried));
+		json_object_set_new(document, "paid", json_integer(recovered->paid));
+		json_object_set_new(document, "error", json_output_error(&recovered->failure));
 		json_output_print(document);
 		return;
 	}
-	printf("%zu of %zu things that had been given up are done now\n", report->paid, report->tried);
-	if (error_is_set(&report->error))
-		printf("  %s\n", report->error.message);
+	printf("%lld of %lld things that had been given up are done now\n", (long long)recovered->paid,
+	    (long long)recovered->tried);
+	if (error_is_set(&recovered->failure))
+		printf("  %s\n", recovered->failure.message);
 }
 
 static bool
@@ -70,51 +33,98 @@ something_is_owed(struct journal *journal)
 	return journal_obligations(journal, 0, true, &owed, NULL) < 0 || owed.count > 0;
 }
 
+/* What was given up waits for a person, and that one is here. While jobs are at work it has to wait a little more. */
+static enum exit_code
+retry_given_up(const struct invocation *invocation, struct control_client *client, bool quiet)
+{
+	cleanup_error struct error error = {0};
+	struct control_recovered recovered = {0};
+	if (control_client_recover(client, &recovered, &error) < 0) {
+		if (error.code == ERROR_SYSTEM_BUSY && invocation->detach)
+			return CODE_COMPLETE;
+		return cli_fail(invocation, &error, CODE_FAILED);
+	}
+	if (recovered.tried > 0 || (invocation->json && !quiet))
+		print_given_up(invocation, &recovered);
+	error_clear(&recovered.failure);
+	return recovered.paid < recovered.tried ? CODE_FAILED : CODE_COMPLETE;
+}
+
+static void
+count_job(void *context, const struct job_record *job)
+{
+	(void)job;
+	++*(size_t *)context;
+}
+
+static enum exit_code
+attend_all(const struct invocation *invocation, struct journal *journal, struct control_client *client, int64_t seen)
+{
+	return attend(&(struct attendance){
+	    .invocation = invocation,
+	    .journal = journal,
+	    .client = client,
+	    .all = true,
+	    .seen = seen,
+	    .on_interrupt = INTERRUPT_CANCEL,
+	});
+}
+
+static enum exit_code
+recover(const struct invocation *invocation, struct journal *journal)
+{
+	cleanup_error struct error error = {0};
+	const struct job_filter filter = {.unfinished = true};
+	size_t unfinished = 0;
+	int64_t seen;
+	struct control_client *client = NULL;
+	if (journal_jobs(journal, &filter, count_job, &unfinished, &error) < 0 ||
+	    journal_last_transition(journal, &seen, &error) < 0 ||
+	    engage(invocation, journal_identity(journal), PATIENCE, &client, &error) < 0)
+		return cli_fail(invocation, &error, cli_code_of(error.code));
+	enum exit_code code = CODE_COMPLETE;
+	if (invocation->detach) {
+		code = retry_given_up(invocation, client, true);
+		control_client_close(client);
+		return code;
+	}
+	/* Units of dead runners first; what was given up earlier has waited for a person already. */
+	code = attend_all(invocation, journal, client, seen);
+	if (engage(invocation, journal_identity(journal), PATIENCE, &client, &error) < 0)
+		return cli_fail(invocation, &error, cli_code_of(error.code));
+	enum exit_code given_up = retry_given_up(invocation, client, false);
+	control_client_close(client);
+	if (given_up != CODE_COMPLETE || something_is_owed(journal))
+		code = CODE_FAILED;
+	if (unfinished == 0 && code == CODE_COMPLETE && !invocation->json)
+		puts("nothing is owed and nothing is half done");
+	return code;
+}
+
 static enum exit_code
 run(const struct invocation *invocation)
 {
+	if (invocation->owed)
+		return owed_pay(invocation);
 	cleanup_journal struct journal *journal = NULL;
 	if (cli_open_journal(invocation, &journal) < 0)
 		return CODE_FAILED;
-	cleanup_error struct error error = {0};
-	struct ids ids = {0};
-	struct job_filter filter = {.unfinished = true};
-	if (journal_jobs(journal, &filter, collect, &ids, &error) < 0)
-		return cli_fail(invocation, &error, CODE_FAILED);
-
-	/* Units of dead runners first; what was given up earlier has waited for a person already. */
-	enum exit_code code = attend(&(struct attendance){
-	    .invocation = invocation,
-	    .journal = journal,
-	    .parallel = PARALLEL,
-	    .job_ids = ids.items,
-	    .job_count = ids.count,
-	    .all = true,
-	});
-	struct given_up_report report = {0};
-	if (retry_given_up(journal, &report, &error) < 0)
-		code = cli_fail(invocation, &error, CODE_FAILED);
-	if (report.tried > 0 || invocation->json)
-		print_given_up(invocation, &report);
-	if (report.paid < report.tried || something_is_owed(journal))
-		code = CODE_FAILED;
-	if (ids.count == 0 && report.tried == 0 && !invocation->json)
-		puts("nothing is owed and nothing is half done");
-	error_clear(&report.error);
-	free(ids.items);
-	return code;
+	return recover(invocation, journal);
 }
 
 const struct command command_recover = {
     .name = "recover",
     .operands = "",
     .summary = "bring back what a crash left stopped, and resume what is half done",
-    .help = "Pays what is owed (units to start, postBackup commands), ends processes that outlived a dead "
-	    "runner, and sees every\n"
-	    "unfinished job to its end. Does nothing where there is nothing to do. Needs no manifest. The "
-	    "other commands that run\n"
-	    "jobs do the same before they begin.\n",
-    .options = 0,
+    .help = "Has the runner pay what is owed (units to start, postBackup commands), end processes that outlived a "
+	    "dead runner, and see\n"
+	    "every unfinished job to its end; then what was given up is tried again. Does nothing where there is "
+	    "nothing to do.\n"
+	    "Needs no manifest. A runner does the same before it takes new jobs.\n"
+	    "\n"
+	    "  --detach does not wait for the jobs.\n"
+	    "  --owed pays what is owed, in this process, and leaves the jobs where they are: for units.\n",
+    .options = OPTION_DETACH | OPTION_OWED,
     .least_operands = 0,
     .most_operands = 0,
     .needs_root = true,

@@ -66,15 +66,10 @@ kickoff_next(int64_t wall, int64_t kickoff)
 	}
 }
 
-int
-kickoff_submit(struct journal *journal, int64_t wall, int64_t kickoff, int64_t max_delay,
-    const struct service *const *services, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
-    struct error *error)
+void
+kickoff_spread(int64_t wall, int64_t max_delay, const struct service *const *services, size_t count,
+    struct submission *jobs)
 {
-	cleanup_free char *night = kickoff_night(wall, kickoff);
-	cleanup_free struct submission *submissions = xcalloc(count, sizeof(*submissions));
 	for (size_t i = 0; i < count; i++)
-		submissions[i] =
-		    (struct submission){.service = services[i], .due_at = wall + backoff_spread(max_delay)};
-	return journal_submit(journal, RUN_NIGHTLY, night, submissions, count, ret_run, ret_added, job_ids, error);
+		jobs[i] = (struct submission){.service = services[i], .due_at = wall + backoff_spread(max_delay)};
 }

@@ -21,10 +21,8 @@ char *kickoff_night(int64_t wall, int64_t kickoff);
 /* The next local kickoff time after `wall`. */
 int64_t kickoff_next(int64_t wall, int64_t kickoff);
 
-/* Submits the night's run: each service due after its own random delay of 0 to max_delay, drawn here, once.
- * What journal_submit says holds. `job_ids` receives `count` ids. */
-int kickoff_submit(struct journal *journal, int64_t wall, int64_t kickoff, int64_t max_delay,
-    const struct service *const *services, size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids,
-    struct error *error);
+/* A job for each service, due after its own random delay of 0 to max_delay, drawn here. `jobs` gets `count` of them. */
+void kickoff_spread(int64_t wall, int64_t max_delay, const struct service *const *services, size_t count,
+    struct submission *jobs);
 
 #endif

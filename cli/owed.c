@@ -1,0 +1,102 @@
+#include "cli/owed.h"
+
+#include <event2/event.h>
+#include <time.h>
+
+#include "cli/log_observer.h"
+#include "core/alloc.h"
+#include "core/log.h"
+#include "jobs/runner.h"
+#include "states/machine.h"
+
+/* The holder of the lock may be about to die, too. */
+#define LOCK_PATIENCE (30 * USEC_PER_SEC)
+#define LOCK_PAUSE_NS (50 * 1000 * 1000L)
+
+static void
+tell_notice(void *context, const char *words)
+{
+	(void)context;
+	log_notice("%s", words);
+}
+
+static int
+pay(struct journal *journal, struct error *error)
+{
+	struct event_base *base = event_base_new();
+	if (base == NULL)
+		return error_set(error, ERROR_SYSTEM, "no event loop can be made");
+	struct world world;
+	world_init(&world, base);
+	struct machine machine = machine_for(&world);
+	struct engine_observer observer = log_observer();
+	const struct runner_settings settings = {
+	    .base = base,
+	    .journal = journal,
+	    .clock = clock_system(),
+	    .machine = &machine,
+	    .parallel = 1,
+	    .listener = -1,
+	    .observer = &observer,
+	    .notice = tell_notice,
+	    .until_paid = true,
+	};
+	enum runner_end end;
+	int result = runner_run(&settings, &end, error);
+	world_release(&world);
+	event_base_free(base);
+	return result;
+}
+
+/* 1, 0 or -1. */
+static int
+something_is_owed(struct journal *journal, struct error *error)
+{
+	cleanup_obligations struct obligation_list owed = {0};
+	if (journal_obligations(journal, 0, true, &owed, error) < 0)
+		return -1;
+	return owed.count > 0;
+}
+
+/* Ends when nothing is owed, by whomever it was paid. */
+static int
+see_paid(struct journal *journal, struct error *error)
+{
+	int64_t deadline = clock_monotonic(clock_system()) + LOCK_PATIENCE;
+	for (;;) {
+		int owed = something_is_owed(journal, error);
+		if (owed <= 0)
+			return owed;
+		bool held;
+		pid_t holder;
+		if (journal_lock_runner(journal, &held, &holder, error) < 0)
+			return -1;
+		if (held) {
+			int result = pay(journal, error);
+			journal_unlock_runner(journal);
+			return result;
+		}
+		if (clock_monotonic(clock_system()) > deadline) {
+			log_notice("a live runner (pid %d) sees to what is owed", (int)holder);
+			return 0;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+	}
+}
+
+enum exit_code
+owed_pay(const struct invocation *invocation)
+{
+	cleanup_error struct error error = {0};
+	cleanup_journal struct journal *seen = NULL;
+	cleanup_journal struct journal *journal = NULL;
+	if (cli_open_journal_readonly(invocation, &seen) < 0)
+		return CODE_FAILED;
+	if (seen == NULL)
+		return CODE_COMPLETE;
+	if (cli_open_journal(invocation, &journal) < 0)
+		return CODE_FAILED;
+	if (see_paid(journal, &error) < 0)
+		return cli_fail(invocation, &error, CODE_FAILED);
+	return CODE_COMPLETE;
+}
