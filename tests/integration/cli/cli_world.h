@@ -4,6 +4,8 @@
 #define ATELIER_TESTS_INTEGRATION_CLI_CLI_WORLD_H
 
 #include "core/alloc.h"
+#include "core/child.h"
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "tests/unit/core/temporary.h"
@@ -11,9 +13,11 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -124,10 +128,77 @@ world_setup(void **state)
 	return 0;
 }
 
+/* ---- the runner that commands start ---- */
+
+static inline void
+world_pause(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+}
+
+/* Polls until `condition` holds, for at most half a minute. */
+#define until_true(condition)                                                                                        \
+	do {                                                                                                         \
+		int64_t until_ = clock_monotonic(clock_system()) + 30 * USEC_PER_SEC;                                \
+		while (!(condition)) {                                                                               \
+			if (clock_monotonic(clock_system()) > until_)                                                \
+				fail_msg("has not come true: %s", #condition);                                       \
+			world_pause();                                                                               \
+		}                                                                                                    \
+	} while (false)
+
+static inline bool
+world_has(const struct world *world, const char *name)
+{
+	cleanup_free char *path = world_path(world, name);
+	return access(path, F_OK) == 0;
+}
+
+/* The process that holds the runner's lock; 0: nobody does. */
+static inline pid_t
+world_runner(const struct world *world)
+{
+	cleanup_free char *path = world_path(world, "state/runner.lock");
+	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	if (descriptor < 0 || fcntl(descriptor, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	char digits[24] = "";
+	ssize_t length = read(descriptor, digits, sizeof(digits) - 1);
+	return length > 0 ? (pid_t)strtol(digits, NULL, 10) : 0;
+}
+
+static inline bool
+is_alive(pid_t pid)
+{
+	struct child_identity identity;
+	return child_identity_read(pid, &identity) == 0;
+}
+
+/* Nothing of the program is left running; the words of its runner are what they ought to be. */
+static inline void
+world_end_runner(const struct world *world)
+{
+	if (world->directory == NULL || !world_has(world, "state/runner.lock"))
+		return;
+	pid_t runner = world_runner(world);
+	if (runner > 0 && runner != getpid()) {
+		kill(runner, SIGTERM);
+		until_true(!is_alive(runner));
+	}
+	until_true(world_runner(world) == 0);
+	if (!world_has(world, "state/runner.log"))
+		return;
+	cleanup_free char *words = world_read(world, "state/runner.log");
+	if (strstr(words, "Sanitizer") != NULL || strstr(words, "runtime error") != NULL)
+		fail_msg("the runner says: %s", words);
+}
+
 static inline int
 world_teardown(void **state)
 {
 	struct world *world = *state;
+	world_end_runner(world);
 	free(world->out);
 	free(world->err);
 	if (world->directory != NULL)

@@ -268,7 +268,8 @@ static void
 without_root_and_terminal_there_is_a_clear_error(void **state)
 {
 	struct world *world = *state;
-	static const char *const lines[] = {"check", "list", "init", "backup web", "run", "recover"};
+	static const char *const lines[] = {
+	    "check", "list", "init", "backup web", "run", "recover", "cancel 1", "retry 1", "runner", "guardian"};
 	if (geteuid() != 0)
 		skip();
 	assert_int_equal(chmod(world->directory, 0777), 0);

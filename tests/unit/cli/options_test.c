@@ -33,7 +33,15 @@ static const struct command one = {
     .most_operands = 1,
     .run = do_nothing,
 };
-static const struct command *const commands[] = {&many, &one, NULL};
+static const struct command servant = {
+    .name = "servant",
+    .operands = "",
+    .summary = "serves the others",
+    .options = OPTION_READY | OPTION_GUARDED | OPTION_ADOPT,
+    .hidden = true,
+    .run = do_nothing,
+};
+static const struct command *const commands[] = {&many, &one, &servant, NULL};
 
 /* A command line of words that contain blanks and worse. */
 #define LINE(...) ((char *const[]){word("atelier-backup"), __VA_ARGS__, NULL})
@@ -123,6 +131,81 @@ what_is_not_given_has_its_default(void **state)
 	assert_null(options.invocation.operands[0]);
 }
 
+/* Two houses on one machine never meet at one socket by mistake. */
+static void
+the_runtime_directory_follows_the_state_directory(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line, *expected;
+	} cases[] = {
+	    {"gather", "/run/atelier-backup"},
+	    {"gather --state-dir /var/lib/atelier-backup", "/run/atelier-backup"},
+	    {"gather --state-dir /s", "/s"},
+	    {"gather --state-dir /s --runtime-dir /run/atelier-backup", "/run/atelier-backup"},
+	    {"gather --runtime-dir /r", "/r"},
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		cleanup_options struct options options = {.action = OPTIONS_NOTHING};
+		cleanup_error struct error error = {.code = ERROR_NONE};
+		assert_int_equal(parse_words(cases[i].line, &options, &error), 0);
+		assert_string_equal(options.invocation.runtime_directory, cases[i].expected);
+	}
+}
+
+static void
+options_of_the_program_itself_are_numbers(void **state)
+{
+	(void)state;
+	cleanup_options struct options options = {.action = OPTIONS_NOTHING};
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	assert_int_equal(
+	    parse_words("servant --ready-fd 3 --guardian=12 --adopt 13 --start-ticks 0", &options, &error), 0);
+	assert_int_equal(options.invocation.ready_descriptor, 3);
+	assert_int_equal(options.invocation.guardian, 12);
+	assert_int_equal(options.invocation.adopt, 13);
+	assert_int_equal(options.invocation.start_ticks, 0);
+	expect_refusal("servant --ready-fd 2", "--ready-fd wants a number from 3");
+	expect_refusal("servant --guardian 0", "--guardian wants a number");
+	expect_refusal("servant --adopt -1", "--adopt wants a number");
+	expect_refusal("servant --start-ticks x", "--start-ticks wants a number");
+	expect_refusal("gather --guardian 12", "'gather' has no option --guardian");
+	expect_refusal("gather --detach", "'gather' has no option --detach");
+}
+
+static char *
+help_text(const struct command *command)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *file = open_memstream(&text, &length);
+	assert_non_null(file);
+	if (command != NULL)
+		options_print_command_help(command, file);
+	else
+		options_print_help(commands, file);
+	fclose(file);
+	return text;
+}
+
+static void
+a_hidden_command_is_not_listed_and_not_suggested(void **state)
+{
+	(void)state;
+	cleanup_free char *help = help_text(NULL);
+	cleanup_free char *own = help_text(&servant);
+	cleanup_options struct options options = {.action = OPTIONS_NOTHING};
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	assert_null(strstr(help, "servant"));
+	assert_null(strstr(help, "--ready-fd"));
+	assert_non_null(strstr(own, "--ready-fd"));
+	assert_int_equal(parse_words("servatn", &options, &error), -1);
+	assert_null(strstr(error.hint, "servant"));
+	/* It can be called, and has a help of its own. */
+	expect_action("servant", OPTIONS_RUN, &servant);
+	expect_action("servant --help", OPTIONS_COMMAND_HELP, &servant);
+}
+
 static void
 options_stand_before_and_after_the_command(void **state)
 {
@@ -173,7 +256,7 @@ variables_mean_the_same_and_options_win(void **state)
 	assert_int_equal(parse_words("gather --state-dir /other", &options, &error), 0);
 	assert_string_equal(options.invocation.manifest_path, "/m");
 	assert_string_equal(options.invocation.state_directory, "/other");
-	assert_string_equal(options.invocation.runtime_directory, "/run/atelier-backup");
+	assert_string_equal(options.invocation.runtime_directory, "/other");
 	assert_string_equal(options.invocation.restic_program, "restic-019");
 
 	cleanup_strings char **list = options_from_environment();
@@ -306,6 +389,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(what_is_not_given_has_its_default, clear_environment),
+	    cmocka_unit_test_setup(the_runtime_directory_follows_the_state_directory, clear_environment),
+	    cmocka_unit_test_setup(options_of_the_program_itself_are_numbers, clear_environment),
+	    cmocka_unit_test_setup(a_hidden_command_is_not_listed_and_not_suggested, clear_environment),
 	    cmocka_unit_test_setup(options_stand_before_and_after_the_command, clear_environment),
 	    cmocka_unit_test_setup(after_two_dashes_only_operands_follow, clear_environment),
 	    cmocka_unit_test_setup(variables_mean_the_same_and_options_win, clear_environment),
