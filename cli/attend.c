@@ -383,10 +383,6 @@ attend_submission(
 		    (long long)submitted.run_id);
 		fflush(stdout);
 	}
-	/* A service that waits for its nightly turn has it now. */
-	for (size_t i = 0; submission->kind == RUN_MANUAL && i < submitted.count; i++)
-		if (journal_hasten(journal, submitted.job_ids[i], &error) < 0)
-			return cli_fail(invocation, &error, CODE_FAILED);
 	attendance.job_ids = submitted.job_ids;
 	attendance.job_count = submitted.count;
 	enum exit_code code = CODE_COMPLETE;
