@@ -51,16 +51,12 @@ run(const struct invocation *invocation)
 {
 	cleanup_error struct error error = {0};
 	cleanup_journal struct journal *journal = NULL;
-	struct job_selection jobs = {0};
+	cleanup_job_selection struct job_selection jobs = {0};
 	if (cli_open_journal(invocation, &journal) < 0)
 		return CODE_FAILED;
-	enum exit_code code;
 	if (job_selection_parse(invocation, &jobs, &error) < 0 || job_selection_complete(journal, &jobs, &error) < 0)
-		code = cli_fail(invocation, &error, cli_code_of(error.code));
-	else
-		code = cancel(invocation, journal, &jobs);
-	job_selection_clear(&jobs);
-	return code;
+		return cli_fail(invocation, &error, cli_code_of(error.code));
+	return cancel(invocation, journal, &jobs);
 }
 
 const struct command command_cancel = {

@@ -14,7 +14,6 @@
 #define HELLO_PATIENCE  (5 * USEC_PER_SEC)
 #define PAUSE_NS        (50 * 1000 * 1000L)
 #define READY_LINE_MOST 4096
-#define SUBMIT_ATTEMPTS 5
 
 char *
 engage_socket(const struct invocation *invocation)
@@ -157,7 +156,8 @@ int
 engage_submit(const struct invocation *invocation, const char *journal, const struct control_submission *submission,
     struct control_client **ret_client, struct control_submitted *ret_submitted, struct error *error)
 {
-	for (unsigned attempt = 1;; attempt++) {
+	int64_t deadline = clock_monotonic(clock_system()) + ENGAGE_PATIENCE;
+	for (;;) {
 		struct control_client *client = NULL;
 		if (engage(invocation, journal, ENGAGE_PATIENCE, &client, error) < 0)
 			return -1;
@@ -166,7 +166,9 @@ engage_submit(const struct invocation *invocation, const char *journal, const st
 			return 0;
 		}
 		control_client_close(client);
-		if (error->code != ERROR_RUNNER_GONE || attempt == SUBMIT_ATTEMPTS)
+		/* One that is ending takes no jobs; the next one will. */
+		if (error->code != ERROR_RUNNER_GONE || clock_monotonic(clock_system()) > deadline)
 			return -1;
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 	}
 }

@@ -23,7 +23,7 @@ int engage(const struct invocation *invocation, const char *journal, int64_t pat
 int engage_running(const struct invocation *invocation, const char *journal, struct control_client **ret_client,
     struct error *error);
 
-/* Submits, also when the runner dies on the way: a service that has an unfinished job gets no second one. */
+/* Submits, also when the runner dies or ends on the way: a service that has an unfinished job gets no second one. */
 int
 engage_submit(const struct invocation *invocation, const char *journal, const struct control_submission *submission,
     struct control_client **ret_client, struct control_submitted *ret_submitted, struct error *error);

@@ -19,7 +19,7 @@ static enum exit_code
 follow_unread(const struct invocation *invocation)
 {
 	cleanup_error struct error error = {0};
-	struct job_selection jobs = {0};
+	cleanup_job_selection struct job_selection jobs = {0};
 	struct attendance attendance = {.invocation = invocation, .on_interrupt = INTERRUPT_DETACH};
 	int connected = engage_running(invocation, NULL, &attendance.client, &error);
 	if (connected < 0)
@@ -33,9 +33,7 @@ follow_unread(const struct invocation *invocation)
 	attendance.job_ids = jobs.ids;
 	attendance.job_count = jobs.count;
 	attendance.all = jobs.count == 0;
-	enum exit_code code = attend(&attendance);
-	job_selection_clear(&jobs);
-	return code;
+	return attend(&attendance);
 }
 
 static enum exit_code
@@ -45,11 +43,13 @@ run(const struct invocation *invocation)
 		return follow_unread(invocation);
 	cleanup_error struct error error = {0};
 	cleanup_journal struct journal *journal = NULL;
-	struct job_selection jobs = {0};
+	cleanup_job_selection struct job_selection jobs = {0};
 	if (cli_open_journal_readonly(invocation, &journal) < 0)
 		return CODE_FAILED;
 	if (job_selection_parse(invocation, &jobs, &error) < 0 || job_selection_complete(journal, &jobs, &error) < 0)
 		return cli_fail(invocation, &error, cli_code_of(error.code));
+	if (jobs.count == 0)
+		return nothing_to_follow(invocation);
 	struct attendance attendance = {
 	    .invocation = invocation,
 	    .journal = journal,
@@ -57,15 +57,9 @@ run(const struct invocation *invocation)
 	    .job_count = jobs.count,
 	    .on_interrupt = INTERRUPT_DETACH,
 	};
-	enum exit_code code = CODE_COMPLETE;
-	if (jobs.count == 0)
-		code = nothing_to_follow(invocation);
-	else if (journal_last_transition(journal, &attendance.seen, &error) < 0)
-		code = cli_fail(invocation, &error, CODE_FAILED);
-	else
-		code = attend(&attendance);
-	job_selection_clear(&jobs);
-	return code;
+	if (journal_last_transition(journal, &attendance.seen, &error) < 0)
+		return cli_fail(invocation, &error, CODE_FAILED);
+	return attend(&attendance);
 }
 
 const struct command command_follow = {

@@ -20,4 +20,6 @@ int job_selection_complete(struct journal *journal, struct job_selection *jobs, 
 
 void job_selection_clear(struct job_selection *jobs);
 
+#define cleanup_job_selection __attribute__((cleanup(job_selection_clear)))
+
 #endif

@@ -372,6 +372,11 @@ progress_live(struct progress *progress, const struct live_job *job)
 			print_line(progress, TONE_FAINT, job->service, job->waiting);
 		return;
 	}
+	if (!progress->json) {
+		cleanup_free char *words =
+		    xasprintf("%-10s  %s", job_state_word(job->state), job_state_text(job->state));
+		print_line(progress, TONE_PLAIN, job->service, words);
+	}
 	struct lane *lane = lane_of(progress, job->id, job->service);
 	replace_string(&lane->word, job->step != NULL ? job->step : job_state_text(job->state));
 	if (job->has_progress)

@@ -4,6 +4,7 @@
 #include "cli/json_output.h"
 #include "cli/status_report.h"
 #include "cli/table.h"
+#include "cli/watch.h"
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/text.h"
@@ -44,21 +45,21 @@ tone_of(enum status_condition condition)
 }
 
 static void
-print_attention(const struct status_report *report)
+print_attention(const struct status_report *report, FILE *file)
 {
 	for (size_t i = 0; i < report->attention_count; i++) {
 		const struct status_attention *attention = &report->attention[i];
 		enum tone tone = attention->condition == STATUS_GOOD ? TONE_WARNING : tone_of(attention->condition);
 		cleanup_free char *subject = text_printable(attention->subject);
 		cleanup_free char *message = text_printable(attention->message);
-		printf("%s%s%s: %s\n", terminal_tone(stdout, tone), subject, terminal_end(stdout, tone), message);
+		fprintf(file, "%s%s%s: %s\n", terminal_tone(file, tone), subject, terminal_end(file, tone), message);
 		if (attention->hint == NULL)
 			continue;
 		cleanup_free char *hint = text_printable(attention->hint);
-		printf("  %s\n", hint);
+		fprintf(file, "  %s\n", hint);
 	}
 	if (report->attention_count > 0)
-		putchar('\n');
+		fputc('\n', file);
 }
 
 /* "Tue 02:00"; the date too when a week would make that ambiguous. */
@@ -116,7 +117,7 @@ sizes_of(const struct service_facts *facts, uint64_t *ret_bytes, uint64_t *ret_a
 }
 
 static void
-print_lines(const struct status_report *report, const struct status_house *house)
+print_lines(const struct status_report *report, const struct status_house *house, FILE *file)
 {
 	static const struct table_column columns[] = {{"SERVICE", false}, {"CONDITION", false}, {"STATE", false},
 	    {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true}, {"AWAY", true},
@@ -141,7 +142,7 @@ print_lines(const struct status_report *report, const struct status_house *house
 		table_take(&table, line->away > 0 ? text_duration(line->away) : NULL);
 		table_take(&table, next_words(line, house->now));
 	}
-	table_print(&table, stdout);
+	table_print(&table, file);
 }
 
 static json_t *
@@ -208,34 +209,77 @@ print_json(const struct status_report *report, const struct status_house *house)
 	json_output_print(document);
 }
 
-static enum exit_code
-status_of(const struct invocation *invocation, const struct manifest *manifest, const struct service *const *services,
-    size_t count)
+/* What is asked, and what is found. The report points into the facts. */
+struct question {
+	const struct invocation *invocation;
+	const struct manifest *manifest;
+	const struct service *const *services;
+	size_t count;
+};
+
+struct answer {
+	struct journal_facts facts;
+	struct status_house house;
+	struct status_report report;
+};
+
+static void
+answer_clear(struct answer *answer)
+{
+	status_report_clear(&answer->report);
+	journal_facts_clear(&answer->facts);
+}
+
+#define cleanup_answer __attribute__((cleanup(answer_clear)))
+
+static int
+find_answer(const struct question *question, struct answer *ret_answer, struct error *error)
 {
 	cleanup_journal struct journal *journal = NULL;
-	if (cli_open_journal_readonly(invocation, &journal) < 0)
-		return CODE_FAILED;
-	cleanup_error struct error error = {.code = ERROR_NONE};
-	cleanup_journal_facts struct journal_facts facts = {.count = 0};
-	struct status_house house = {
+	if (journal_open_readonly(question->invocation->state_directory, clock_system(), &journal, error) < 0)
+		return -1;
+	struct status_house *house = &ret_answer->house;
+	struct journal_facts *facts = &ret_answer->facts;
+	*house = (struct status_house){
 	    .now = clock_wall(clock_system()),
-	    .kickoff = manifest->kickoff,
-	    .max_delay = manifest->max_delay,
+	    .kickoff = question->manifest->kickoff,
+	    .max_delay = question->manifest->max_delay,
 	};
-	if (gather(journal, services, count, &facts, &house, &error) < 0)
-		return cli_fail(invocation, &error, CODE_FAILED);
-	house.owed = &facts.owed;
-	house.given_up = &facts.given_up;
-	house.quarantined = facts.quarantined;
-	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
-	status_report_make(&house, services, facts.services, facts.count, &report);
-	if (invocation->json) {
-		print_json(&report, &house);
+	if (gather(journal, question->services, question->count, facts, house, error) < 0)
+		return -1;
+	house->owed = &facts->owed;
+	house->given_up = &facts->given_up;
+	house->quarantined = facts->quarantined;
+	status_report_make(house, question->services, facts->services, facts->count, &ret_answer->report);
+	return 0;
+}
+
+static enum exit_code
+status_of(const struct question *question)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_answer struct answer answer = {.report = {.condition = STATUS_GOOD}};
+	if (find_answer(question, &answer, &error) < 0)
+		return cli_fail(question->invocation, &error, CODE_FAILED);
+	if (question->invocation->json) {
+		print_json(&answer.report, &answer.house);
 	} else {
-		print_attention(&report);
-		print_lines(&report, &house);
+		print_attention(&answer.report, stdout);
+		print_lines(&answer.report, &answer.house, stdout);
 	}
-	return status_report_code(&report);
+	return status_report_code(&answer.report);
+}
+
+static int
+print_for_watch(void *context, FILE *file, struct error *error)
+{
+	cleanup_answer struct answer answer = {.report = {.condition = STATUS_GOOD}};
+	if (find_answer(context, &answer, error) < 0)
+		return -1;
+	print_lines(&answer.report, &answer.house, file);
+	fputc('\n', file);
+	print_attention(&answer.report, file);
+	return 0;
 }
 
 static enum exit_code
@@ -248,20 +292,32 @@ run_status(const struct invocation *invocation)
 	size_t count = 0;
 	if (cli_select_services(invocation, &manifest, true, &services, &count) < 0)
 		return CODE_USAGE;
-	return status_of(invocation, &manifest, services, count);
+	struct question question = {
+	    .invocation = invocation,
+	    .manifest = &manifest,
+	    .services = services,
+	    .count = count,
+	};
+	if (invocation->watch)
+		return watch(invocation, print_for_watch, &question);
+	return status_of(&question);
 }
 
 const struct command command_status = {
     .name = "status",
     .operands = "[SERVICE...]",
     .summary = "how the backups stand, and what needs a person",
-    .help = "Reads the journal only and never touches the network. First comes what needs attention, each "
-	    "with the\n"
-	    "next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
-	    "a service\n"
-	    "has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
-	    "  atelier-backup status\n"
-	    "  atelier-backup status web forum",
+    .help =
+	"Reads the journal only and never touches the network. First comes what needs attention, each "
+	"with the\n"
+	"next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
+	"a service\n"
+	"has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
+	"  --watch keeps showing it, with a line per unfinished job: its step, bytes, speed, and why it waits.\n\n"
+	"  atelier-backup status\n"
+	"  atelier-backup status web forum\n"
+	"  atelier-backup status --watch",
+    .options = OPTION_WATCH,
     .most_operands = SIZE_MAX,
     .run = run_status,
 };

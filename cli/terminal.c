@@ -23,7 +23,9 @@ terminal_has_colour(FILE *file)
 	const char *terminal = getenv("TERM");
 	if (terminal == NULL || strcmp(terminal, "dumb") == 0)
 		return false;
-	return isatty(fileno(file)) == 1;
+	/* What goes into memory is on its way to stdout. */
+	int descriptor = fileno(file);
+	return isatty(descriptor >= 0 ? descriptor : STDOUT_FILENO) == 1;
 }
 
 const char *

@@ -12,7 +12,7 @@ enum tone { TONE_PLAIN, TONE_GOOD, TONE_WARNING, TONE_BAD, TONE_FAINT };
 /* Chooses UTF-8 for widths whatever the environment says: all we print is UTF-8. Numbers keep the point. */
 void terminal_choose_locale(void);
 
-/* A terminal, and neither NO_COLOR nor TERM=dumb. */
+/* A terminal, and neither NO_COLOR nor TERM=dumb. A stream into memory (open_memstream) counts as stdout. */
 bool terminal_has_colour(FILE *file);
 
 /* The sequence that begins a tone, and the one that ends it; "" for TONE_PLAIN and where there is no colour.
