@@ -62,10 +62,10 @@ struct submission {
 };
 
 /* One run with its jobs, in one transaction. `night` ("2026-11-22") is given for a nightly run: if there is
- * one of that night already, nothing is added, *ret_run is its id and *ret_added is false. A manual job for a
- * service that has an unfinished job is not added either: the existing job counts as part of the answer
- * (*ret_run is its run if nothing at all was added). `job_ids` (may be NULL) receives one id per submission:
- * the new job's, the unfinished one's, or for an old night that night's job of the service or 0. */
+ * one of that night already, nothing is added, *ret_run is its id and *ret_added is false. A manual backup of
+ * a service that has an unfinished job is not added either, nor a second prune: the existing job counts as part
+ * of the answer (*ret_run is its run if nothing at all was added). `job_ids` (may be NULL) receives one id per
+ * submission: the new job's, the unfinished one's, or for an old night that night's job of the service or 0. */
 int
 journal_submit(struct journal *journal, enum run_kind kind, const char *night, const struct submission *submissions,
     size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids, struct error *error);

@@ -76,8 +76,9 @@ add_jobs(struct journal *journal, const struct request *request, struct answer *
 	for (size_t i = 0; i < request->count; i++) {
 		const struct submission *submission = &request->submissions[i];
 		int found = 0;
-		/* One retention is enough for all that has ended when it begins. */
-		if (request->kind == RUN_MANUAL || submission->kind != JOB_KIND_BACKUP)
+		/* Every run has its retention, which does nothing where there is nothing new. */
+		if (submission->kind == JOB_KIND_PRUNE ||
+		    (submission->kind == JOB_KIND_BACKUP && request->kind == RUN_MANUAL))
 			found = journal_integer(journal,
 			    "SELECT id FROM job INDEXED BY job_unfinished WHERE service = ?"
 			    " AND quarantined = 0 AND state NOT IN ('pruned', 'failed') ORDER BY id LIMIT 1",

@@ -1,5 +1,5 @@
 /* Jobs that concern the whole repository and no service: retention and prune. Their specs are services with a name
- * that no service can have, so that a second one is not added while the first has not ended. */
+ * that no service can have. */
 #ifndef ATELIER_JOBS_MAINTENANCE_H
 #define ATELIER_JOBS_MAINTENANCE_H
 

@@ -283,8 +283,8 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	    .kickoff = draft.schedule.time,
 	    .max_delay = draft.schedule.max_delay,
 	    .prune = draft.prune,
-	    .status_group = take_pointer(draft.status_group),
 	};
+	manifest->status_group = take_pointer(draft.status_group);
 	json_t *services = json_object_get(root, "services");
 	if (draft.services != NULL)
 		read_services(reader, draft.services, &defaults, manifest);

@@ -104,7 +104,7 @@ house_machine(struct machine *ret_machine)
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
 		states[i] = (struct state){
 		    .state = (enum job_state)i,
-		    .steps = steps[i],
+		    .steps = {[JOB_KIND_BACKUP] = steps[i]},
 		    .loses_work = i == JOB_CHECKPOINT || i == JOB_STOPPING,
 		};
 	*ret_machine = (struct machine){.states = states};
