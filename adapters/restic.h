@@ -238,7 +238,8 @@ void restic_call_abandon(struct restic_call *call);
 
 /* May a call that takes a lock, and ended with this, have left it in the repository? Its process is dead then: its
  * pid is one for restic_unlock_stale_start. Also after a polite stop: 0.14 exits at once, its lock still there, if it
- * is asked to end while it looks for the locks of others. */
+ * is asked to end while it looks at the locks of others. It hangs there for 15 minutes when one of them vanishes
+ * meanwhile, so every call ends it then, with ERROR_RESTIC_KILLED. */
 bool restic_may_leave_lock(enum error_code code);
 
 /* ---- pieces, public for their tests ---- */
