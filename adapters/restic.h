@@ -192,7 +192,7 @@ struct restic_lock {
 	bool alive; /* of this host, and there is a process of that pid, whoever it is by now */
 };
 
-/* "exclusive, PID 4711 on web1 by root, since 2026-11-23T02:00:00+01:00 (12m)"; the caller owns it. */
+/* "exclusive, PID 4711 on web1 by root, since 2026-11-23T02:00:00+01:00 (12 min 3 s)"; the caller owns it. */
 char *restic_lock_words(const struct restic_lock *lock);
 
 /* The locks of the repository, oldest first. Takes none. Strings printable, valid during the callback only. */
