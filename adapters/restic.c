@@ -106,6 +106,12 @@ restic_call_take_stderr(void *context, const char *line, size_t length, bool cut
 {
 	struct restic_call *call = context;
 	(void)cut;
+	/* 0.14 would be at it for 15 minutes, with the service stopped. It exits at once, but may leave its own lock.
+	 */
+	if (call->child != NULL && restic_waits_for_lost_lock(line)) {
+		call->lock_vanished = true;
+		child_stop(call->child);
+	}
 	if (call->operation->take_stderr != NULL)
 		call->operation->take_stderr(call, line, length);
 	else
@@ -122,6 +128,11 @@ restic_call_process_ended(void *context, const struct child_exit *exit)
 	call->child = NULL;
 	restic_classify(exit->signalled ? -1 : exit->number, exit->signalled ? exit->number : 0, exit->stopped_by_us,
 	    words, &error);
+	if (call->lock_vanished && error.code == ERROR_CANCELLED && !call->stopped) {
+		error_set(
+		    &error, ERROR_RESTIC_KILLED, "restic was ended because it kept looking for a lock that is gone");
+		error_hint(&error, "nothing to do: it is tried again; restic 0.18 does not hang there");
+	}
 	call->operation->ended(call, exit, &error);
 	if (call->child == NULL)
 		restic_call_free(call);
@@ -162,6 +173,7 @@ restic_call_run(struct restic_call *call, const struct restic_step *step, struct
 	    .context = call,
 	};
 	text_clear(&call->words);
+	call->lock_vanished = false;
 	call->child = child_start(call->base, &spec, error);
 	return call->child == NULL ? -1 : 0;
 }

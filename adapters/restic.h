@@ -192,7 +192,7 @@ struct restic_lock {
 	bool alive; /* of this host, and there is a process of that pid, whoever it is by now */
 };
 
-/* "exclusive, PID 4711 on web1 by root, since 2026-11-23T02:00:00+01:00 (12m)"; the caller owns it. */
+/* "exclusive, PID 4711 on web1 by root, since 2026-11-23T02:00:00+01:00 (12 min 3 s)"; the caller owns it. */
 char *restic_lock_words(const struct restic_lock *lock);
 
 /* The locks of the repository, oldest first. Takes none. Strings printable, valid during the callback only. */
@@ -238,7 +238,8 @@ void restic_call_abandon(struct restic_call *call);
 
 /* May a call that takes a lock, and ended with this, have left it in the repository? Its process is dead then: its
  * pid is one for restic_unlock_stale_start. Also after a polite stop: 0.14 exits at once, its lock still there, if it
- * is asked to end while it looks for the locks of others. */
+ * is asked to end while it looks at the locks of others. It hangs there for 15 minutes when one of them vanishes
+ * meanwhile, so every call ends it then, with ERROR_RESTIC_KILLED. */
 bool restic_may_leave_lock(enum error_code code);
 
 /* ---- pieces, public for their tests ---- */

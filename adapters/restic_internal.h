@@ -55,6 +55,7 @@ struct restic_call {
 	int io_level;
 	struct text words; /* the last of stderr, printable lines */
 	bool stopped;
+	bool lock_vanished; /* the process was ended because it looked for one that is gone */
 };
 
 /* What one process is started with, beyond what the settings say. */
@@ -180,6 +181,9 @@ void restic_output_lock(const char *bytes, size_t length, struct restic_lock *re
 
 /* Says this line that a lock was listed and is gone? It may have been released, or renewed under another name. */
 bool restic_says_lock_is_gone(const char *words);
+
+/* The same, and that restic will look for it again: 0.14 does so for 15 minutes. */
+bool restic_waits_for_lost_lock(const char *words);
 
 /* ---- the program (restic_version.c) ---- */
 

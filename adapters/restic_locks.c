@@ -84,6 +84,13 @@ restic_says_lock_is_gone(const char *words)
 	return strstr(words, "no such file or directory") != NULL || strstr(words, "does not exist") != NULL;
 }
 
+bool
+restic_waits_for_lost_lock(const char *words)
+{
+	return strstr(words, "Load(<lock/") != NULL && strstr(words, "retrying after") != NULL &&
+	       restic_says_lock_is_gone(words);
+}
+
 /* ---- all of them ---- */
 
 void
@@ -122,8 +129,7 @@ restic_lock_reader_take_stderr(
     struct restic_lock_reader *reader, struct restic_call *call, const char *line, size_t length)
 {
 	restic_call_keep_words(call, line, length);
-	/* 0.14 looks again and again for 15 minutes. */
-	if (reader->reading && strstr(line, "retrying after") != NULL && restic_says_lock_is_gone(line)) {
+	if (reader->reading && restic_waits_for_lost_lock(line)) {
 		reader->gone = true;
 		child_kill(call->child);
 	}

@@ -177,8 +177,8 @@ take_stderr(struct restic_call *call, const char *line, size_t length)
 		return;
 	}
 	restic_call_keep_words(call, line, length);
-	/* 0.14 would look for it for 15 minutes. It takes no lock here, so nothing stays of it. */
-	if (strstr(line, "retrying after") != NULL && restic_says_lock_is_gone(line)) {
+	/* It takes no lock here, so nothing stays of it. */
+	if (restic_waits_for_lost_lock(line)) {
 		unlock->again = true;
 		child_kill(call->child);
 	}

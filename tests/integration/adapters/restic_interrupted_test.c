@@ -3,7 +3,6 @@
 
 #include "core/clock.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
 
@@ -80,29 +79,6 @@ test_the_lock_of_a_killed_process(void **state)
 	fixture_unlock(fixture, &pid, 1);
 	assert_fixture_code(fixture, ERROR_NONE);
 	assert_int_equal(fixture->locks_found, 0);
-}
-
-/* Leaves the lock of an exclusive command behind: killed as soon as its lock is there. Returns its pid. */
-static pid_t
-leave_exclusive_lock(const struct restic_fixture *fixture)
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		int nowhere = open("/dev/null", O_RDWR);
-		dup2(nowhere, STDOUT_FILENO);
-		dup2(nowhere, STDERR_FILENO);
-		setenv("RESTIC_REPOSITORY_FILE", fixture->settings.repository_file, 1);
-		setenv("RESTIC_PASSWORD_FILE", fixture->settings.password_file, 1);
-		setenv("RESTIC_CACHE_DIR", fixture->settings.cache_directory, 1);
-		execlp(fixture->settings.program, fixture->settings.program, "prune", (char *)NULL);
-		_exit(127);
-	}
-	while (count_locks(fixture) == 0)
-		if (waitpid(pid, NULL, WNOHANG) != 0)
-			fail_msg("restic prune ended before its lock was seen");
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return pid;
 }
 
 static void

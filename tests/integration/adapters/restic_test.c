@@ -7,8 +7,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define NOBODY 65534
-
 /* ---- the program and the repository ---- */
 
 static void
@@ -238,30 +236,6 @@ test_an_exclude_that_swallows_the_source(void **state)
 }
 
 /* ---- what cannot be read: restic as somebody who is not root ---- */
-
-static int
-give_to_nobody(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-	(void)status;
-	(void)type;
-	(void)walk;
-	return lchown(path, NOBODY, NOBODY);
-}
-
-static void
-become_unprivileged(struct restic_fixture *fixture)
-{
-	if (geteuid() != 0)
-		return;
-	cleanup_free char *script =
-	    xasprintf("#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups '%s' \"$@\"\n", NOBODY, NOBODY,
-		fixture->settings.program);
-	fixture_write(fixture, "restic-as-nobody", script);
-	free(fixture->settings.program);
-	fixture->settings.program = fixture_path(fixture, "restic-as-nobody");
-	assert_int_equal(chmod(fixture->settings.program, 0755), 0);
-	assert_int_equal(nftw(fixture->directory, give_to_nobody, 16, FTW_PHYS), 0);
-}
 
 static void
 test_unreadable_items(void **state)

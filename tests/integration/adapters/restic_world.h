@@ -5,6 +5,9 @@
 #include "tests/unit/adapters/restic_fixture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +139,88 @@ count_locks(const struct restic_fixture *fixture)
 		count += entry->d_name[0] != '.' && strstr(entry->d_name, "-tmp-") == NULL;
 	closedir(directory);
 	return count;
+}
+
+/* Starts a restic of its own in the repository of the fixture; it reads `input`, or nothing (-1). */
+static inline pid_t
+start_restic(const struct restic_fixture *fixture, const char *const *arguments, int input)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		int nowhere = open("/dev/null", O_RDWR);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(input < 0 ? nowhere : input, STDIN_FILENO);
+		dup2(nowhere, STDOUT_FILENO);
+		dup2(nowhere, STDERR_FILENO);
+		setenv("RESTIC_REPOSITORY_FILE", fixture->settings.repository_file, 1);
+		setenv("RESTIC_PASSWORD_FILE", fixture->settings.password_file, 1);
+		setenv("RESTIC_CACHE_DIR", fixture->settings.cache_directory, 1);
+		execvp(fixture->settings.program, (char *const *)(uintptr_t)arguments);
+		_exit(127);
+	}
+	return pid;
+}
+
+static inline void
+wait_for_locks(const struct restic_fixture *fixture, pid_t pid, size_t count)
+{
+	while (count_locks(fixture) < count)
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			fail_msg("restic ended before its lock was seen");
+}
+
+static inline void
+kill_restic(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Leaves the lock of an exclusive command behind: killed as soon as its lock is there, which lasts a moment only and
+ * may be over before a busy machine lets us look. Returns its pid. */
+static inline pid_t
+leave_exclusive_lock(const struct restic_fixture *fixture)
+{
+	for (int tries = 0; tries < 20; tries++) {
+		pid_t pid = start_restic(fixture, (const char *[]){"restic", "prune", NULL}, -1);
+		bool running = true;
+		while (running && count_locks(fixture) == 0)
+			running = waitpid(pid, NULL, WNOHANG) == 0;
+		if (running)
+			kill_restic(pid);
+		if (count_locks(fixture) == 1)
+			return pid;
+	}
+	fail_msg("no lock of restic prune was seen");
+	return -1;
+}
+
+/* ---- restic as somebody who is not root ---- */
+
+#define NOBODY 65534
+
+static inline int
+give_to_nobody(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+	(void)status;
+	(void)type;
+	(void)walk;
+	return lchown(path, NOBODY, NOBODY);
+}
+
+static inline void
+become_unprivileged(struct restic_fixture *fixture)
+{
+	if (geteuid() != 0)
+		return;
+	cleanup_free char *script =
+	    xasprintf("#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups '%s' \"$@\"\n", NOBODY, NOBODY,
+		fixture->settings.program);
+	fixture_write(fixture, "restic-as-nobody", script);
+	free(fixture->settings.program);
+	fixture->settings.program = fixture_path(fixture, "restic-as-nobody");
+	assert_int_equal(chmod(fixture->settings.program, 0755), 0);
+	assert_int_equal(nftw(fixture->directory, give_to_nobody, 16, FTW_PHYS), 0);
 }
 
 #endif

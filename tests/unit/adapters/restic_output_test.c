@@ -297,6 +297,31 @@ test_passwords_are_masked(void **state)
 	}
 }
 
+static void
+test_snapshots_from_bytes(void **state)
+{
+	static const char listing[] = "[{\"time\":\"2026-11-23T02:30:00.5-03:30\",\"id\":"
+				      "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
+				      "\"tags\":[\"service:web\"]}]trailing";
+	size_t length = sizeof(listing) - 1 - strlen("trailing");
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	struct restic_snapshot *snapshots;
+	size_t count;
+	(void)state;
+	assert_int_equal(restic_output_snapshots(listing, length, &snapshots, &count, &error), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(snapshots[0].zone_offset, -12600);
+	assert_string_equal(snapshots[0].tags[0], "service:web");
+	restic_snapshots_free(snapshots, count);
+	assert_int_equal(restic_output_snapshots("[]", 2, &snapshots, &count, &error), 0);
+	assert_int_equal(count, 0);
+	restic_snapshots_free(snapshots, count);
+	/* Cut anywhere, it is no list. */
+	for (size_t cut = 0; cut < length; cut++)
+		assert_int_equal(restic_output_snapshots(listing, cut, &snapshots, &count, &error), -1);
+	assert_int_equal(error.code, ERROR_RESTIC_FAILED);
+}
+
 int
 main(void)
 {
@@ -313,6 +338,7 @@ main(void)
 	    cmocka_unit_test(test_no_password_in_the_reason_of_an_item),
 	    cmocka_unit_test(test_no_half_password_where_a_long_line_is_cut),
 	    cmocka_unit_test(test_passwords_are_masked),
+	    cmocka_unit_test(test_snapshots_from_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,36 @@ test_init_of_what_is_there(void **state)
 
 /* ---- stopping ---- */
 
+/* 0.14 would look for it for 15 minutes. */
+static void
+test_a_lock_that_vanishes_while_restic_looks(void **state)
+{
+	struct restic_fixture *fixture = *state;
+	restic_fake_plays(fixture, "cat-config", NULL,
+	    "Load(<lock/aaaaaaaaaa>, 0, 0) returned error, retrying after 552ms: open /r/locks/aa: no such file or "
+	    "directory\n",
+	    0);
+	fixture_write(fixture, "cat-config.hang", "");
+	fixture_probe_locked(fixture);
+	assert_fixture_code(fixture, ERROR_RESTIC_KILLED);
+	assert_int_equal(error_class_of(fixture->error.code), ERROR_CLASS_TRANSIENT);
+	assert_non_null(strstr(fixture->error.message, "a lock that is gone"));
+	assert_true(restic_may_leave_lock(fixture->error.code));
+}
+
+static void
+test_which_endings_may_leave_a_lock(void **state)
+{
+	(void)state;
+	assert_true(restic_may_leave_lock(ERROR_CANCELLED));
+	assert_true(restic_may_leave_lock(ERROR_RESTIC_KILLED));
+	assert_true(restic_may_leave_lock(ERROR_REPOSITORY_UNREACHABLE));
+	assert_false(restic_may_leave_lock(ERROR_NONE));
+	assert_false(restic_may_leave_lock(ERROR_REPOSITORY_LOCKED));
+	assert_false(restic_may_leave_lock(ERROR_REPOSITORY_PASSWORD));
+	assert_false(restic_may_leave_lock(ERROR_SOURCE_PARTLY_UNREADABLE));
+}
+
 static void
 test_stop_calls_back_cancelled(void **state)
 {
@@ -493,6 +523,8 @@ main(void)
 	    restic_fake_test(test_a_flood_of_words_keeps_its_end),
 	    restic_fake_test(test_init_asks_for_the_id),
 	    restic_fake_test(test_init_of_what_is_there),
+	    restic_fake_test(test_a_lock_that_vanishes_while_restic_looks),
+	    cmocka_unit_test(test_which_endings_may_leave_a_lock),
 	    restic_fake_test(test_stop_calls_back_cancelled),
 	    restic_fake_test(test_abandon_never_calls_back),
 	    restic_fake_test(test_snapshots_are_read_and_sorted),
