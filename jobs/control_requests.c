@@ -3,6 +3,9 @@
 #include "core/log.h"
 #include "jobs/control_server_internal.h"
 
+/* Of others than root: each costs a look into the journal. */
+#define MOST_NAMES 2000
+
 static int
 answer_submit(
     struct server_client *client, const struct control_call *call, struct control_reply *reply, struct error *error)
@@ -56,6 +59,10 @@ answer_status(
     struct server_client *client, const struct control_call *call, struct control_reply *reply, struct error *error)
 {
 	const struct control_server *server = client->server;
+	if (!client->root && strings_count(call->names) > MOST_NAMES) {
+		error_set(error, ERROR_USAGE, "more than %d services at once", MOST_NAMES);
+		return error_hint(error, "ask for fewer, or as root");
+	}
 	if (call->with_facts && journal_facts_read(server->settings.journal, call->names, &reply->facts, error) < 0)
 		return -1;
 	reply->has_facts = call->with_facts;

@@ -18,6 +18,10 @@
 /* No request is read while more than this waits for the client. */
 #define UNSENT_TO_READ_ON (64 * 1024)
 
+/* A quarter of the time at most for others than root. */
+#define REST_FACTOR 3
+#define LEAST_REST  USEC_PER_MSEC
+
 #define IOVECS 8
 
 /* ---- frames out ---- */
@@ -51,10 +55,19 @@ send_unsent(struct server_client *client)
 	return sent;
 }
 
+/* What others than root ask may cost so much, together. */
+static bool
+has_to_rest(const struct server_client *client)
+{
+	const struct control_server *server = client->server;
+	return !client->root && clock_monotonic(server->settings.clock) < server->rest_until;
+}
+
 static void
 read_on_or_wait(struct server_client *client)
 {
-	if (client->server->engine != NULL && evbuffer_get_length(client->unsent) <= UNSENT_TO_READ_ON)
+	if (client->server->engine != NULL && !has_to_rest(client) &&
+	    evbuffer_get_length(client->unsent) <= UNSENT_TO_READ_ON)
 		event_add(client->readable, NULL);
 	else
 		event_del(client->readable);
@@ -185,11 +198,41 @@ receive_some(struct server_client *client)
 }
 
 static void
+on_rested(evutil_socket_t descriptor, short what, void *context)
+{
+	(void)descriptor;
+	(void)what;
+	struct control_server *server = context;
+	server->rest_until = 0;
+	struct server_client *client;
+	TAILQ_FOREACH(client, &server->clients, entry)
+	if (client->descriptor >= 0 && !client->root)
+		read_on_or_wait(client);
+}
+
+/* The loop belongs to the jobs: after a request that took its time, others than root wait for a multiple of it. */
+static void
+rest_after(const struct server_client *client, int64_t start)
+{
+	struct control_server *server = client->server;
+	int64_t now = clock_monotonic(server->settings.clock);
+	int64_t rest = REST_FACTOR * (now - start);
+	if (client->root || rest < LEAST_REST)
+		return;
+	server->rest_until = now + rest;
+	event_add(server->rest, &(struct timeval){.tv_sec = rest / USEC_PER_SEC, .tv_usec = rest % USEC_PER_SEC});
+}
+
+static void
 on_readable(evutil_socket_t descriptor, short what, void *context)
 {
 	(void)descriptor;
 	(void)what;
 	struct server_client *client = context;
+	if (has_to_rest(client)) {
+		event_del(client->readable);
+		return;
+	}
 	int complete = receive_some(client);
 	if (complete < 0) {
 		client_drop(client);
@@ -197,7 +240,9 @@ on_readable(evutil_socket_t descriptor, short what, void *context)
 		if (frame_reader_is_half(&client->reader))
 			wait_for_rest(client);
 	} else {
+		int64_t start = clock_monotonic(client->server->settings.clock);
 		client_request(client, client->reader.body, client->reader.length);
+		rest_after(client, start);
 		frame_reader_next(&client->reader);
 		if (client->descriptor >= 0)
 			client_arm_patience(client);
@@ -408,7 +453,8 @@ control_server_new(const struct control_server_settings *settings, int descripto
 	server->knock = event_new(settings->base, descriptor, EV_READ | EV_PERSIST, on_knock, server);
 	server->pause = event_new(settings->base, -1, 0, on_pause, server);
 	server->sweep = event_new(settings->base, -1, 0, on_sweep, server);
-	if (server->knock == NULL || server->pause == NULL || server->sweep == NULL)
+	server->rest = event_new(settings->base, -1, 0, on_rested, server);
+	if (server->knock == NULL || server->pause == NULL || server->sweep == NULL || server->rest == NULL)
 		abort();
 	if (evutil_make_socket_nonblocking(descriptor) < 0 || event_add(server->knock, NULL) < 0) {
 		error_set(error, ERROR_SYSTEM, "the loop cannot wait for clients: %s", strerror(errno));
@@ -447,6 +493,7 @@ control_server_free(struct control_server *server, const struct error *lost)
 	event_free(server->knock);
 	event_free(server->pause);
 	event_free(server->sweep);
+	event_free(server->rest);
 	close(server->listener);
 	free(server);
 }

@@ -54,6 +54,8 @@ struct control_server {
 	struct event *knock; /* somebody connects */
 	struct event *pause; /* until the next try where there were no descriptors left */
 	struct event *sweep; /* frees the dropped */
+	struct event *rest;  /* others than root are read again */
+	int64_t rest_until;  /* monotonic */
 	struct client_queue clients;
 	bool has_group;
 	gid_t group;

@@ -351,6 +351,86 @@ ask_as_a_member(struct fixture *fixture, int primary)
 	child_requires(error.code == ERROR_RUNNER_GONE);
 }
 
+/* As much as one may ask at once, again and again, without taking an answer. */
+static void
+flood_with_names(struct fixture *fixture, int unused)
+{
+	(void)unused;
+	cleanup_free char *socket = xasprintf("%s/run/%s", fixture->root, CONTROL_SOCKET_NAME);
+	gid_t group = MEMBER;
+	child_requires(setgroups(1, &group) == 0 && setgid(MEMBER) == 0 && setuid(NOBODY) == 0);
+	struct control_client *client;
+	struct error error = {.code = ERROR_NONE};
+	child_requires(control_client_connect(socket, PATIENCE, &client, &error) == 1);
+	char **names = NULL;
+	for (int i = 0; i < 2001; i++) {
+		cleanup_free char *name = xasprintf("n%d", i);
+		strings_add(&names, name);
+	}
+	struct live_job_list jobs;
+	struct journal_facts facts;
+	child_requires(control_client_status(client, names, &jobs, &facts, &error) < 0);
+	child_requires(error.code == ERROR_USAGE);
+	free(names[2000]);
+	names[2000] = NULL;
+	struct control_call call = {.request = CONTROL_STATUS, .number = 1, .names = names, .with_facts = true};
+	struct packer packer;
+	control_call_pack(&call, &packer);
+	for (;;) {
+		send(control_client_descriptor(client), packer.buffer.data, packer.buffer.size, MSG_NOSIGNAL);
+		char answers[65536];
+		while (recv(control_client_descriptor(client), answers, sizeof(answers), MSG_DONTWAIT) > 0)
+			continue;
+	}
+}
+
+static int64_t
+processor_time_of(pid_t pid)
+{
+	cleanup_free char *path = xasprintf("/proc/%d/schedstat", (int)pid);
+	cleanup_fclose FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	long long nanoseconds = 0;
+	assert_int_equal(fscanf(file, "%lld", &nanoseconds), 1);
+	return nanoseconds / 1000;
+}
+
+static void
+members_have_a_part_of_the_time_only(void **state)
+{
+	struct house *house = *state;
+	if (geteuid() != 0)
+		fail_msg("this needs root, to be somebody else");
+	const struct group *group = getgrgid(MEMBER);
+	assert_non_null(group);
+	cleanup_free char *name = xstrdup(group->gr_name);
+	house->status_group = name;
+	house_start_runner(house);
+	struct control_client *client = house_connect(house);
+	pid_t crowd[4];
+	for (size_t i = 0; i < ARRAY_LENGTH(crowd); i++)
+		crowd[i] = start_child(house->fixture, flood_with_names, 0);
+	struct control_event event;
+	struct error error = {.code = ERROR_NONE};
+	assert_int_equal(control_client_next(client, USEC_PER_SEC, &event, &error), 0);
+	int64_t start = clock_monotonic(clock_system()), used = processor_time_of(house->runner);
+	for (int i = 0; i < 20; i++) {
+		expect_an_answer_soon(house);
+		assert_int_equal(control_client_next(client, USEC_PER_SEC / 10, &event, &error), 0);
+	}
+	used = processor_time_of(house->runner) - used;
+	int64_t span = clock_monotonic(clock_system()) - start;
+	if (used * 2 > span)
+		fail_msg("the runner worked for %lld of %lld ms", (long long)used / 1000, (long long)span / 1000);
+	for (size_t i = 0; i < ARRAY_LENGTH(crowd); i++) {
+		assert_int_equal(waitpid(crowd[i], NULL, WNOHANG), 0);
+		kill(crowd[i], SIGKILL);
+		wait_child(crowd[i]);
+	}
+	control_client_close(client);
+	assert_int_equal(house_await_end(house), 0);
+}
+
 static void
 strangers_are_refused_and_members_may_look(void **state)
 {
@@ -443,6 +523,7 @@ main(void)
 	    house_test(a_flood_that_reads_no_answers_blocks_nobody),
 	    house_test(a_follower_that_stops_reading_costs_its_connection),
 	    house_test(strangers_are_refused_and_members_may_look),
+	    house_test(members_have_a_part_of_the_time_only),
 	    house_test(members_cannot_take_the_places_of_root),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
