@@ -99,7 +99,7 @@ repository_call_ended(struct job *job, const struct error *error)
 	struct work *work = work_of(job);
 	work->holder = NULL;
 	job->reading = false;
-	if (error_is_set(error) && work->holder_child != 0)
+	if (work->holder_child != 0 && error_is_set(error) && restic_may_leave_lock(error->code))
 		remember_dead(job);
 	work_forget_child(job, &work->holder_child);
 	if (job->record.state != JOB_STARTING)
