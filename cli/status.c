@@ -11,9 +11,6 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
-#define JOBS_LOOKED_AT 20
-
 struct gathered {
 	struct status_facts *facts;
 	size_t count;
@@ -33,22 +30,26 @@ gathered_clear(struct gathered *gathered)
 
 #define cleanup_gathered __attribute__((cleanup(gathered_clear)))
 
-static void
-on_job(void *context, const struct job_record *job)
+static bool
+on_job(void *context, size_t index, const struct job_record *job)
 {
-	status_facts_learn(context, job);
+	struct gathered *gathered = context;
+	return status_facts_learn(&gathered->facts[index], job);
 }
 
 static int
-gather_service(struct journal *journal, struct status_facts *facts, struct error *error)
+gather_facts(struct journal *journal, struct gathered *gathered, struct error *error)
 {
-	const char *name = facts->service->name;
-	const struct job_filter filter = {.service = name, .limit = JOBS_LOOKED_AT};
-	if (journal_jobs(journal, &filter, on_job, facts, error) < 0)
-		return -1;
-	int found = journal_last_good(journal, name, &facts->good, error);
-	facts->has_good = found > 0;
-	return found < 0 ? -1 : 0;
+	cleanup_free const char **names = xcalloc(gathered->count + 1, sizeof(*names));
+	cleanup_free struct last_good *goods = xcalloc(gathered->count + 1, sizeof(*goods));
+	for (size_t i = 0; i < gathered->count; i++)
+		names[i] = gathered->facts[i].service->name;
+	int result = journal_survey(journal, names, gathered->count, on_job, gathered, goods, error);
+	for (size_t i = 0; i < gathered->count; i++) {
+		gathered->facts[i].good = goods[i];
+		gathered->facts[i].has_good = goods[i].job_id != 0;
+	}
+	return result;
 }
 
 static int
@@ -60,10 +61,8 @@ gather(struct journal *journal, const struct service *const *services, size_t co
 		gathered->facts[gathered->count++].service = services[i];
 	if (journal == NULL)
 		return 0;
-	for (size_t i = 0; i < count; i++)
-		if (gather_service(journal, &gathered->facts[i], error) < 0)
-			return -1;
-	if (journal_obligations(journal, 0, true, &gathered->owed, error) < 0 ||
+	if (gather_facts(journal, gathered, error) < 0 ||
+	    journal_obligations(journal, 0, true, &gathered->owed, error) < 0 ||
 	    journal_given_up(journal, &gathered->given_up, error) < 0 ||
 	    journal_quarantine_count(journal, &house->quarantined, error) < 0)
 		return -1;
@@ -123,8 +122,6 @@ short_time(int64_t now, int64_t time)
 static char *
 next_words(const struct status_line *line, int64_t now)
 {
-	if (line->next_from == 0)
-		return NULL;
 	cleanup_free char *from = short_time(now, line->next_from);
 	if (line->next_until == line->next_from)
 		return take_pointer(from);
@@ -161,6 +158,24 @@ sizes_of(const struct status_facts *facts, uint64_t *ret_bytes, uint64_t *ret_ad
 	return true;
 }
 
+/* When the next backup begins is the same for most services. */
+struct next_memo {
+	int64_t from, until;
+	char *words;
+};
+
+static const char *
+next_words_of(struct next_memo *memo, const struct status_line *line, int64_t now)
+{
+	if (line->next_from == 0)
+		return NULL;
+	if (memo->words != NULL && memo->from == line->next_from && memo->until == line->next_until)
+		return memo->words;
+	free(memo->words);
+	*memo = (struct next_memo){line->next_from, line->next_until, next_words(line, now)};
+	return memo->words;
+}
+
 static void
 print_lines(const struct status_report *report, const struct status_house *house)
 {
@@ -168,6 +183,7 @@ print_lines(const struct status_report *report, const struct status_house *house
 	    {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true}, {"AWAY", true},
 	    {"NEXT", false}};
 	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
+	struct next_memo next = {.words = NULL};
 	for (size_t i = 0; i < report->line_count; i++) {
 		const struct status_line *line = &report->lines[i];
 		uint64_t bytes = 0, added = 0;
@@ -185,8 +201,9 @@ print_lines(const struct status_report *report, const struct status_house *house
 		table_take(&table, sized ? text_size(bytes) : NULL);
 		table_take(&table, sized ? text_size(added) : NULL);
 		table_take(&table, line->away > 0 ? text_duration(line->away) : NULL);
-		table_take(&table, next_words(line, house->now));
+		table_add(&table, next_words_of(&next, line, house->now));
 	}
+	free(next.words);
 	table_print(&table, stdout);
 }
 

@@ -42,7 +42,7 @@ copy_job(struct job_record *target, const struct job_record *source)
 	target->spec = (struct service){.name = NULL};
 }
 
-void
+bool
 status_facts_learn(struct status_facts *facts, const struct job_record *job)
 {
 	if (!facts->has_current) {
@@ -54,6 +54,7 @@ status_facts_learn(struct status_facts *facts, const struct job_record *job)
 		copy_job(&facts->verdict, job);
 		facts->has_verdict = true;
 	}
+	return !facts->has_verdict;
 }
 
 void
@@ -147,11 +148,12 @@ away_of(const struct status_house *house, const struct status_facts *facts)
 }
 
 static void
-foresee_next(const struct status_house *house, const struct status_facts *facts, struct status_line *line)
+foresee_next(
+    const struct status_house *house, int64_t kickoff, const struct status_facts *facts, struct status_line *line)
 {
 	const struct job_record *job = facts->has_current ? &facts->current : NULL;
 	if (job == NULL || job_state_is_terminal(job->state)) {
-		line->next_from = kickoff_next(house->now, house->kickoff);
+		line->next_from = kickoff;
 		line->next_until = line->next_from + house->max_delay;
 	} else if (job->state == JOB_PENDING || job->state == JOB_DELAYING) {
 		line->next_from = line->next_until = job->due_at != 0 ? job->due_at : job->submitted_at;
@@ -159,7 +161,7 @@ foresee_next(const struct status_house *house, const struct status_facts *facts,
 }
 
 static struct status_line
-judge_service(const struct status_house *house, const struct status_facts *facts)
+judge_service(const struct status_house *house, int64_t kickoff, const struct status_facts *facts)
 {
 	struct status_line line = {
 	    .facts = facts,
@@ -168,7 +170,7 @@ judge_service(const struct status_house *house, const struct status_facts *facts
 	    .away = away_of(house, facts),
 	};
 	line.overdue = !facts->has_good || line.good_age > facts->service->overdue_after;
-	foresee_next(house, facts, &line);
+	foresee_next(house, kickoff, facts, &line);
 	if (line.interrupted || (facts->has_verdict && facts->verdict.outcome == OUTCOME_FAILED))
 		line.condition = STATUS_FAILED;
 	else if (line.overdue)
@@ -229,8 +231,9 @@ status_report_make(const struct status_house *house, const struct status_facts *
     struct status_report *ret_report)
 {
 	struct status_report report = {.lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
+	int64_t kickoff = kickoff_next(house->now, house->kickoff);
 	for (size_t i = 0; i < count; i++)
-		report.lines[i] = judge_service(house, &facts[i]);
+		report.lines[i] = judge_service(house, kickoff, &facts[i]);
 
 	judge_given_up(&report, house->given_up);
 	if (!house->runner_alive)

@@ -19,8 +19,8 @@ struct status_facts {
 	struct last_good good;
 };
 
-/* Takes note of a job of the service; they come newest first. */
-void status_facts_learn(struct status_facts *facts, const struct job_record *job);
+/* Takes note of a job of the service; they come newest first. Returns whether an older one could say more. */
+bool status_facts_learn(struct status_facts *facts, const struct job_record *job);
 
 void status_facts_clear(struct status_facts *facts);
 

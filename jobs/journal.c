@@ -126,7 +126,8 @@ pragma_answers(struct journal *journal, const char *pragma, const char *expected
 static int
 open_connection(struct journal *journal, const char *name, int flags, struct error *error)
 {
-	int code = sqlite3_open_v2(name, &journal->database, flags | SQLITE_OPEN_EXRESCODE, NULL);
+	int code =
+	    sqlite3_open_v2(name, &journal->database, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code != SQLITE_OK)
 		return journal_error(journal, code, "open", error);
 	sqlite3_busy_timeout(journal->database, BUSY_PATIENCE_MSEC);
