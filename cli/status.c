@@ -264,11 +264,10 @@ print_json(const struct status_report *report, const struct status_house *house)
 		json_array_append_new(attention, object);
 	}
 	json_object_set_new(document, "attention", attention);
-	json_t *lines = json_array();
+	json_output_begin_list(document, "services");
 	for (size_t i = 0; i < report->line_count; i++)
-		json_array_append_new(lines, line_json(&report->lines[i]));
-	json_object_set_new(document, "services", lines);
-	json_output_print(document);
+		json_output_list_entry(line_json(&report->lines[i]), i);
+	json_output_end_list();
 }
 
 static enum exit_code
