@@ -6,16 +6,29 @@
 #include "core/alloc.h"
 
 #include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
 
-/* Pieces are powers of two; larger ones than the last come from the allocator. */
-#define SMALLEST    16
-#define CLASS_COUNT 9
-#define CHUNK       ((size_t)256 * 1024)
+/* Pieces are multiples of this; larger ones than the last class holds come from the allocator. */
+#define UNIT        ((size_t)16)
+#define CLASS_COUNT 64
+#define LARGE       SIZE_MAX
 
-/* What stands before each piece. */
+/* Small enough for the heap, so that what is read next gets the same memory again. */
+#define CHUNK ((size_t)64 * 1024)
+
+/* The word before what jansson gets says the class; a free piece is linked through its content. */
 struct piece {
-	struct piece *next; /* of the free ones, or of the large ones */
 	size_t class;
+	union {
+		struct piece *next;
+		char bytes[1];
+	};
+};
+
+struct large {
+	struct large *next;
+	struct piece piece;
 };
 
 struct chunk {
@@ -27,13 +40,13 @@ static struct {
 	struct chunk *chunks;
 	size_t left; /* in the first chunk */
 	struct piece *free_pieces[CLASS_COUNT];
-	struct piece *large;
+	struct large *large;
 } memory;
 
 static struct piece *
 cut_piece(size_t class)
 {
-	size_t size = sizeof(struct piece) + ((size_t)SMALLEST << class);
+	size_t size = offsetof(struct piece, bytes) + (class + 1) * UNIT;
 	if (memory.left < size) {
 		struct chunk *chunk = xmalloc(sizeof(*chunk) + CHUNK);
 		chunk->next = memory.chunks;
@@ -42,35 +55,34 @@ cut_piece(size_t class)
 	}
 	struct piece *piece = (struct piece *)(void *)(memory.chunks->bytes + (CHUNK - memory.left));
 	memory.left -= size;
-	piece->class = class;
 	return piece;
 }
 
 static struct piece *
 large_piece(size_t size)
 {
-	struct piece *piece = xmalloc(sizeof(*piece) + size);
-	*piece = (struct piece){.next = memory.large, .class = CLASS_COUNT};
-	memory.large = piece;
-	return piece;
+	struct large *large = xmalloc(sizeof(*large) + size);
+	large->next = memory.large;
+	memory.large = large;
+	return &large->piece;
 }
 
 static void *
 take_memory(size_t size)
 {
-	size_t class = 0;
-	while (class < CLASS_COUNT && (size_t)SMALLEST << class < size)
-		class ++;
+	size_t class = size == 0 ? 0 : (size - 1) / UNIT;
 	struct piece *piece;
-	if (class == CLASS_COUNT) {
+	if (class >= CLASS_COUNT) {
 		piece = large_piece(size);
+		class = LARGE;
 	} else if (memory.free_pieces[class] != NULL) {
 		piece = memory.free_pieces[class];
 		memory.free_pieces[class] = piece->next;
 	} else {
 		piece = cut_piece(class);
 	}
-	return piece + 1;
+	piece->class = class;
+	return piece->bytes;
 }
 
 static void
@@ -78,9 +90,9 @@ give_back(void *bytes)
 {
 	if (bytes == NULL)
 		return;
-	struct piece *piece = (struct piece *)bytes - 1;
+	struct piece *piece = (struct piece *)(void *)((char *)bytes - offsetof(struct piece, bytes));
 	/* A large one stays until the end: there are few. */
-	if (piece->class == CLASS_COUNT)
+	if (piece->class == LARGE)
 		return;
 	piece->next = memory.free_pieces[piece->class];
 	memory.free_pieces[piece->class] = piece;
@@ -107,10 +119,10 @@ manifest_release_tree(void)
 		next_chunk = chunk->next;
 		free(chunk);
 	}
-	struct piece *next_piece;
-	for (struct piece *piece = memory.large; piece != NULL; piece = next_piece) {
-		next_piece = piece->next;
-		free(piece);
+	struct large *next_large;
+	for (struct large *large = memory.large; large != NULL; large = next_large) {
+		next_large = large->next;
+		free(large);
 	}
-	memory = (typeof(memory)){.chunks = NULL};
+	memory = (__typeof__(memory)){.chunks = NULL};
 }

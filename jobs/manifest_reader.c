@@ -45,9 +45,15 @@ size_t
 manifest_enter_item(struct manifest_reader *reader, size_t index)
 {
 	size_t mark = reader->place.length;
+	/* Of each entry of each list, and hardly ever read: not worth a printf. */
 	char item[sizeof("[18446744073709551615]")];
-	int length = snprintf(item, sizeof(item), "[%zu]", index);
-	text_add_bytes(&reader->place, item, (size_t)length);
+	char *start = item + sizeof(item);
+	*--start = ']';
+	do
+		*--start = (char)('0' + index % 10);
+	while ((index /= 10) > 0);
+	*--start = '[';
+	text_add_bytes(&reader->place, start, (size_t)(item + sizeof(item) - start));
 	return mark;
 }
 
