@@ -92,10 +92,35 @@ json_output_problems(const struct problem_list *problems)
 	return array;
 }
 
+#define FORM (JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS))
+
 void
 json_output_print(json_t *document)
 {
-	json_dumpf(document, stdout, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
+	json_dumpf(document, stdout, FORM);
 	putchar('\n');
 	json_decref(document);
+}
+
+void
+json_output_begin_list(json_t *document, const char *name)
+{
+	cleanup_free char *words = json_dumps(document, FORM | JSON_EMBED);
+	printf("{%s,\"%s\":[", words, name);
+	json_decref(document);
+}
+
+void
+json_output_list_entry(json_t *entry, size_t index)
+{
+	if (index > 0)
+		putchar(',');
+	json_dumpf(entry, stdout, FORM);
+	json_decref(entry);
+}
+
+void
+json_output_end_list(void)
+{
+	puts("]}");
 }

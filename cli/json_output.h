@@ -39,4 +39,10 @@ json_t *json_output_problems(const struct problem_list *problems);
 /* One object on one line of stdout; the document is released. */
 void json_output_print(json_t *document);
 
+/* The same for a document whose last member is a list too long to be held as a whole: first the document without it
+ * and the name of the list, then each entry (the first one has index 0), then the end. All are released. */
+void json_output_begin_list(json_t *document, const char *name);
+void json_output_list_entry(json_t *entry, size_t index);
+void json_output_end_list(void);
+
 #endif

@@ -17,9 +17,9 @@ static int
 gather(struct journal *journal, const struct service *const *services, size_t count, struct journal_facts *ret_facts,
     struct status_house *house, struct error *error)
 {
-	cleanup_strings char **names = NULL;
+	cleanup_free char **names = xcalloc(count + 1, sizeof(*names));
 	for (size_t i = 0; i < count; i++)
-		strings_add(&names, services[i]->name);
+		names[i] = services[i]->name;
 	if (journal_facts_read(journal, names, ret_facts, error) < 0)
 		return -1;
 	bool free_lock = true;
@@ -78,8 +78,6 @@ short_time(int64_t now, int64_t time)
 static char *
 next_words(const struct status_line *line, int64_t now)
 {
-	if (line->next_from == 0)
-		return NULL;
 	cleanup_free char *from = short_time(now, line->next_from);
 	if (line->next_until == line->next_from)
 		return take_pointer(from);
@@ -116,6 +114,24 @@ sizes_of(const struct service_facts *facts, uint64_t *ret_bytes, uint64_t *ret_a
 	return true;
 }
 
+/* When the next backup begins is the same for most services. */
+struct next_memo {
+	int64_t from, until;
+	char *words;
+};
+
+static const char *
+next_words_of(struct next_memo *memo, const struct status_line *line, int64_t now)
+{
+	if (line->next_from == 0)
+		return NULL;
+	if (memo->words != NULL && memo->from == line->next_from && memo->until == line->next_until)
+		return memo->words;
+	free(memo->words);
+	*memo = (struct next_memo){line->next_from, line->next_until, next_words(line, now)};
+	return memo->words;
+}
+
 static void
 print_lines(const struct status_report *report, const struct status_house *house, FILE *file)
 {
@@ -123,6 +139,7 @@ print_lines(const struct status_report *report, const struct status_house *house
 	    {"OUTCOME", false}, {"LAST GOOD", false}, {"SIZE", true}, {"ADDED", true}, {"AWAY", true},
 	    {"NEXT", false}};
 	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
+	struct next_memo next = {.words = NULL};
 	for (size_t i = 0; i < report->line_count; i++) {
 		const struct status_line *line = &report->lines[i];
 		uint64_t bytes = 0, added = 0;
@@ -140,8 +157,9 @@ print_lines(const struct status_report *report, const struct status_house *house
 		table_take(&table, sized ? text_size(bytes) : NULL);
 		table_take(&table, sized ? text_size(added) : NULL);
 		table_take(&table, line->away > 0 ? text_duration(line->away) : NULL);
-		table_take(&table, next_words(line, house->now));
+		table_add(&table, next_words_of(&next, line, house->now));
 	}
+	free(next.words);
 	table_print(&table, file);
 }
 
@@ -202,11 +220,10 @@ print_json(const struct status_report *report, const struct status_house *house)
 		json_array_append_new(attention, object);
 	}
 	json_object_set_new(document, "attention", attention);
-	json_t *lines = json_array();
+	json_output_begin_list(document, "services");
 	for (size_t i = 0; i < report->line_count; i++)
-		json_array_append_new(lines, line_json(&report->lines[i]));
-	json_object_set_new(document, "services", lines);
-	json_output_print(document);
+		json_output_list_entry(line_json(&report->lines[i]), i);
+	json_output_end_list();
 }
 
 /* What is asked, and what is found. The report points into the facts. */

@@ -109,11 +109,12 @@ away_of(const struct status_house *house, const struct service_facts *facts)
 }
 
 static void
-foresee_next(const struct status_house *house, const struct service_facts *facts, struct status_line *line)
+foresee_next(
+    const struct status_house *house, int64_t kickoff, const struct service_facts *facts, struct status_line *line)
 {
 	const struct job_record *job = facts->has_current ? &facts->current : NULL;
 	if (job == NULL || job_state_is_terminal(job->state)) {
-		line->next_from = kickoff_next(house->now, house->kickoff);
+		line->next_from = kickoff;
 		line->next_until = line->next_from + house->max_delay;
 	} else if (job->state == JOB_PENDING || job->state == JOB_DELAYING) {
 		line->next_from = line->next_until = job->due_at != 0 ? job->due_at : job->submitted_at;
@@ -121,7 +122,8 @@ foresee_next(const struct status_house *house, const struct service_facts *facts
 }
 
 static struct status_line
-judge_service(const struct status_house *house, const struct service *service, const struct service_facts *facts)
+judge_service(const struct status_house *house, int64_t kickoff, const struct service *service,
+    const struct service_facts *facts)
 {
 	struct status_line line = {
 	    .service = service,
@@ -131,7 +133,7 @@ judge_service(const struct status_house *house, const struct service *service, c
 	    .away = away_of(house, facts),
 	};
 	line.overdue = !facts->has_good || line.good_age > service->overdue_after;
-	foresee_next(house, facts, &line);
+	foresee_next(house, kickoff, facts, &line);
 	if (line.interrupted || (facts->has_verdict && facts->verdict.outcome == OUTCOME_FAILED))
 		line.condition = STATUS_FAILED;
 	else if (line.overdue)
@@ -192,8 +194,9 @@ status_report_make(const struct status_house *house, const struct service *const
     const struct service_facts *facts, size_t count, struct status_report *ret_report)
 {
 	struct status_report report = {.lines = xcalloc(count + 1, sizeof(*report.lines)), .line_count = count};
+	int64_t kickoff = kickoff_next(house->now, house->kickoff);
 	for (size_t i = 0; i < count; i++)
-		report.lines[i] = judge_service(house, services[i], &facts[i]);
+		report.lines[i] = judge_service(house, kickoff, services[i], &facts[i]);
 
 	judge_given_up(&report, house->given_up);
 	if (!house->runner_alive)

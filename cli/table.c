@@ -5,10 +5,16 @@
 
 #include <stdarg.h>
 
+/* Spaces between two columns. */
+#define GAP 2
+
 void
 table_add_toned(struct table *table, enum tone tone, const char *text)
 {
-	table->cells = xreallocarray(table->cells, table->cell_count + 1, sizeof(*table->cells));
+	if (table->cell_count == table->cell_room) {
+		table->cell_room = table->cell_room == 0 ? 64 : 2 * table->cell_room;
+		table->cells = xreallocarray(table->cells, table->cell_room, sizeof(*table->cells));
+	}
 	table->cells[table->cell_count++] = (struct table_cell){
 	    .text = text_printable(text != NULL && *text != '\0' ? text : "-"),
 	    .tone = tone,
@@ -39,17 +45,42 @@ table_take(struct table *table, char *text)
 }
 
 static void
-print_cell(FILE *file, const struct table_column *column, const char *text, enum tone tone, size_t width, bool last)
+add_spaces(struct text *line, size_t count)
 {
+	while (count-- > 0)
+		text_add_bytes(line, " ", 1);
+}
+
+/* How a row is written: the same for all of them. */
+struct table_form {
+	const struct table *table;
+	const size_t *widths;
+	FILE *file;
+	struct text line;
+};
+
+static void
+add_cell(struct table_form *form, size_t index, const char *text, enum tone tone)
+{
+	const struct table_column *column = &form->table->columns[index];
 	size_t own = terminal_width(text);
-	int padding = own < width ? (int)(width - own) : 0;
+	size_t padding = own < form->widths[index] ? form->widths[index] - own : 0;
 	if (column->right)
-		fprintf(file, "%*s", padding, "");
-	fprintf(file, "%s%s%s", terminal_tone(file, tone), text, terminal_end(file, tone));
-	if (last)
-		fputc('\n', file);
+		add_spaces(&form->line, padding);
+	text_add(&form->line, terminal_tone(form->file, tone));
+	text_add(&form->line, text);
+	text_add(&form->line, terminal_end(form->file, tone));
+	if (index + 1 == form->table->column_count)
+		text_add(&form->line, "\n");
 	else
-		fprintf(file, "%*s  ", column->right ? 0 : padding, "");
+		add_spaces(&form->line, (column->right ? 0 : padding) + GAP);
+}
+
+static void
+write_line(struct table_form *form)
+{
+	fwrite(form->line.string, 1, form->line.length, form->file);
+	form->line.length = 0;
 }
 
 void
@@ -66,15 +97,18 @@ table_print(const struct table *table, FILE *file)
 				widths[i] = width;
 		}
 	}
+	struct table_form form = {.table = table, .widths = widths, .file = file};
 	for (size_t i = 0; i < columns; i++)
-		print_cell(
-		    file, &table->columns[i], table->columns[i].heading, TONE_FAINT, widths[i], i + 1 == columns);
+		add_cell(&form, i, table->columns[i].heading, TONE_FAINT);
+	write_line(&form);
 	for (size_t row = 0; row < rows; row++) {
 		for (size_t i = 0; i < columns; i++) {
 			const struct table_cell *cell = &table->cells[row * columns + i];
-			print_cell(file, &table->columns[i], cell->text, cell->tone, widths[i], i + 1 == columns);
+			add_cell(&form, i, cell->text, cell->tone);
 		}
+		write_line(&form);
 	}
+	text_clear(&form.line);
 }
 
 void
@@ -84,5 +118,5 @@ table_clear(struct table *table)
 		free(table->cells[i].text);
 	free(table->cells);
 	table->cells = NULL;
-	table->cell_count = 0;
+	table->cell_count = table->cell_room = 0;
 }

@@ -22,7 +22,7 @@ struct table {
 	const struct table_column *columns; /* outlives the table */
 	size_t column_count;
 	struct table_cell *cells; /* row after row */
-	size_t cell_count;
+	size_t cell_count, cell_room;
 };
 
 /* Adds the next cell; rows fill from left to right. The text is copied and made printable; NULL and "" show

@@ -14,6 +14,18 @@ terminal_choose_locale(void)
 		setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* A table asks for each of its cells, and the standard descriptors do not change. */
+static bool
+is_terminal(int descriptor)
+{
+	static enum { NOT_ASKED, TERMINAL, NO_TERMINAL } answers[STDERR_FILENO + 1];
+	if (descriptor < 0 || descriptor > STDERR_FILENO)
+		return isatty(descriptor) == 1;
+	if (answers[descriptor] == NOT_ASKED)
+		answers[descriptor] = isatty(descriptor) == 1 ? TERMINAL : NO_TERMINAL;
+	return answers[descriptor] == TERMINAL;
+}
+
 bool
 terminal_has_colour(FILE *file)
 {
@@ -25,7 +37,7 @@ terminal_has_colour(FILE *file)
 		return false;
 	/* What goes into memory is on its way to stdout. */
 	int descriptor = fileno(file);
-	return isatty(descriptor >= 0 ? descriptor : STDOUT_FILENO) == 1;
+	return is_terminal(descriptor >= 0 ? descriptor : STDOUT_FILENO);
 }
 
 const char *
@@ -47,9 +59,20 @@ terminal_end(FILE *file, enum tone tone)
 	return tone != TONE_PLAIN && terminal_has_colour(file) ? "\033[0m" : "";
 }
 
+static bool
+is_plain_ascii(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
+			return false;
+	return true;
+}
+
 size_t
 terminal_width(const char *text)
 {
+	if (is_plain_ascii(text))
+		return strlen(text);
 	size_t length = mbstowcs(NULL, text, 0);
 	if (length == (size_t)-1)
 		return strlen(text);

@@ -73,9 +73,17 @@ xstrdup_null(const char *string)
 char *
 xvasprintf(const char *format, va_list arguments)
 {
-	char *result;
-	if (vasprintf(&result, format, arguments) < 0)
+	/* Nearly everything fits; vasprintf would grow and shrink its memory instead. */
+	char fits[128];
+	va_list again;
+	va_copy(again, arguments);
+	int length = vsnprintf(fits, sizeof(fits), format, arguments);
+	char *result = NULL;
+	if (length >= 0 && (size_t)length < sizeof(fits))
+		result = xmemdup(fits, (size_t)length + 1);
+	else if (vasprintf(&result, format, again) < 0)
 		out_of_memory();
+	va_end(again);
 	return result;
 }
 
@@ -127,9 +135,12 @@ strings_contain(char *const *list, const char *string)
 char **
 strings_copy(char *const *list)
 {
-	char **copy = NULL;
-	for (size_t i = 0; list != NULL && list[i] != NULL; i++)
-		strings_add(&copy, list[i]);
+	size_t count = strings_count(list);
+	if (count == 0)
+		return NULL;
+	char **copy = xcalloc(count + 1, sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		copy[i] = xstrdup(list[i]);
 	return copy;
 }
 

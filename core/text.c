@@ -99,6 +99,9 @@ character_is_safe(uint32_t character)
 static size_t
 safe_length(const char *bytes, size_t length, size_t *ret_skip)
 {
+	/* Nearly all there is. */
+	if (*bytes >= 0x20 && *bytes < 0x7f)
+		return 1;
 	uint32_t character;
 	size_t size = utf8_decode((const unsigned char *)bytes, length, &character);
 	if (size > 0 && character_is_safe(character))
@@ -112,17 +115,20 @@ text_printable_bytes(const char *bytes, size_t length)
 {
 	cleanup_text struct text result = {.string = NULL};
 	text_reserve(&result, length);
+	size_t safe = 0; /* where the safe characters begin that are not in the result yet */
 	for (size_t i = 0; i < length;) {
 		size_t skip;
 		size_t size = safe_length(bytes + i, length - i, &skip);
 		if (size > 0) {
-			text_add_bytes(&result, bytes + i, size);
 			i += size;
-		} else {
-			text_add_bytes(&result, "?", 1);
-			i += skip;
+			continue;
 		}
+		text_add_bytes(&result, bytes + safe, i - safe);
+		text_add_bytes(&result, "?", 1);
+		i += skip;
+		safe = i;
 	}
+	text_add_bytes(&result, bytes + safe, length - safe);
 	return text_take(&result);
 }
 

@@ -4,9 +4,6 @@
 
 #include "core/alloc.h"
 
-/* Enough to find, behind unfinished and cancelled jobs, the last one that came to something. */
-#define JOBS_LOOKED_AT 20
-
 /* ---- one service ---- */
 
 static void
@@ -15,12 +12,14 @@ copy_job(struct job_record *target, const struct job_record *source)
 	*target = *source;
 	target->service = xstrdup(source->service);
 	target->snapshot_id = xstrdup_null(source->snapshot_id);
+	target->waiting = xstrdup_null(source->waiting);
+	target->summary = xstrdup_null(source->summary);
 	target->error = (struct error){.code = ERROR_NONE};
 	error_copy(&target->error, &source->error);
 	target->spec = (struct service){.name = NULL};
 }
 
-void
+bool
 service_facts_learn(struct service_facts *facts, const struct job_record *job)
 {
 	if (!facts->has_current) {
@@ -32,6 +31,7 @@ service_facts_learn(struct service_facts *facts, const struct job_record *job)
 		copy_job(&facts->verdict, job);
 		facts->has_verdict = true;
 	}
+	return !facts->has_verdict;
 }
 
 void
@@ -57,30 +57,33 @@ journal_facts_clear(struct journal_facts *facts)
 	*facts = (struct journal_facts){.services = NULL};
 }
 
-static void
-learn(void *context, const struct job_record *job)
+static bool
+learn(void *context, size_t index, const struct job_record *job)
 {
-	service_facts_learn(context, job);
+	struct journal_facts *facts = context;
+	return service_facts_learn(&facts->services[index], job);
 }
 
 static int
-read_service(struct journal *journal, struct service_facts *facts, struct error *error)
+read_services(struct journal *journal, struct journal_facts *facts, struct error *error)
 {
-	const struct job_filter filter = {.service = facts->name, .limit = JOBS_LOOKED_AT};
-	if (journal_jobs(journal, &filter, learn, facts, error) < 0)
-		return -1;
-	int found = journal_last_good(journal, facts->name, &facts->good, error);
-	facts->has_good = found > 0;
-	return found < 0 ? -1 : 0;
+	cleanup_free const char **names = xcalloc(facts->count + 1, sizeof(*names));
+	cleanup_free struct last_good *goods = xcalloc(facts->count + 1, sizeof(*goods));
+	for (size_t i = 0; i < facts->count; i++)
+		names[i] = facts->services[i].name;
+	int result = journal_survey(journal, names, facts->count, learn, facts, goods, error);
+	for (size_t i = 0; i < facts->count; i++) {
+		facts->services[i].good = goods[i];
+		facts->services[i].has_good = goods[i].job_id != 0;
+	}
+	return result;
 }
 
 static int
 read_journal(struct journal *journal, struct journal_facts *facts, struct error *error)
 {
-	for (size_t i = 0; i < facts->count; i++)
-		if (read_service(journal, &facts->services[i], error) < 0)
-			return -1;
-	if (journal_obligations(journal, 0, true, &facts->owed, error) < 0 ||
+	if (read_services(journal, facts, error) < 0 ||
+	    journal_obligations(journal, 0, true, &facts->owed, error) < 0 ||
 	    journal_given_up(journal, &facts->given_up, error) < 0)
 		return -1;
 	return journal_quarantine_count(journal, &facts->quarantined, error);
@@ -157,6 +160,8 @@ static const struct record_field job_fields[] = {
     RECORD_FIELD("missing", COUNT, struct job_record, missing_count),
     RECORD_FIELD("awaySince", INTEGER, struct job_record, away_since),
     RECORD_FIELD("away", INTEGER, struct job_record, away),
+    RECORD_FIELD("waiting", TEXT, struct job_record, waiting),
+    RECORD_FIELD("summary", TEXT, struct job_record, summary),
     RECORD_FIELD("error", ERROR, struct job_record, error),
 };
 static const struct record_shape job_shape = RECORD_SHAPE(struct job_record, job_fields);

@@ -22,8 +22,8 @@ struct service_facts {
 	struct last_good good;
 };
 
-/* Takes note of a job of the service; they come newest first. */
-void service_facts_learn(struct service_facts *facts, const struct job_record *job);
+/* Takes note of a job of the service; they come newest first. Returns whether an older one could say more. */
+bool service_facts_learn(struct service_facts *facts, const struct job_record *job);
 void service_facts_clear(struct service_facts *facts);
 
 struct journal_facts {

@@ -175,7 +175,9 @@ job_record_clear(struct job_record *job)
 	free(job->waiting);
 	free(job->summary);
 	error_clear(&job->error);
-	service_clear(&job->spec);
+	/* A spec is there as a whole or not at all, and there are lists of a thousand jobs without one. */
+	if (job->spec.name != NULL)
+		service_clear(&job->spec);
 	*job = (struct job_record){.id = 0};
 }
 

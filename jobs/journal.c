@@ -21,6 +21,10 @@
 /* The WAL is cut to this size when it begins anew. */
 #define WAL_SIZE_LIMIT "4194304"
 
+/* In KiB (negative means that). A reader goes through a page once; 2 MiB of pages would only be more memory to clear.
+ */
+#define READER_CACHE "-256"
+
 static struct journal *
 journal_new(const char *state_directory, const struct clock *clock, bool read_only)
 {
@@ -126,7 +130,8 @@ pragma_answers(struct journal *journal, const char *pragma, const char *expected
 static int
 open_connection(struct journal *journal, const char *name, int flags, struct error *error)
 {
-	int code = sqlite3_open_v2(name, &journal->database, flags | SQLITE_OPEN_EXRESCODE, NULL);
+	int code =
+	    sqlite3_open_v2(name, &journal->database, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code != SQLITE_OK)
 		return journal_error(journal, code, "open", error);
 	sqlite3_busy_timeout(journal->database, BUSY_PATIENCE_MSEC);
@@ -306,7 +311,9 @@ open_for_reading(struct journal *journal, struct error *error)
 	if (size == 0)
 		return journal_check_orphan(journal, error);
 	int64_t version;
-	if (connect_reader(journal, error) < 0 || journal_version(journal, &version, error) < 0)
+	if (connect_reader(journal, error) < 0 ||
+	    pragma_answers(journal, "PRAGMA cache_size = " READER_CACHE, NULL, error) < 0 ||
+	    journal_version(journal, &version, error) < 0)
 		return -1;
 	if (version == 0)
 		return 0;

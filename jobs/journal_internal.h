@@ -148,6 +148,50 @@ int journal_version(struct journal *journal, int64_t *ret_version, struct error 
 
 int journal_newer(const struct journal *journal, int64_t version, int64_t known, struct error *error);
 
+/* ---- rows of jobs ---- */
+
+/* The columns of a job in the order they are selected; the spec comes last, where it is wanted. */
+enum job_column {
+	COLUMN_ID,
+	COLUMN_RUN_ID,
+	COLUMN_KIND,
+	COLUMN_SERVICE,
+	COLUMN_STATE,
+	COLUMN_OUTCOME,
+	COLUMN_ATTEMPT,
+	COLUMN_BUSY,
+	COLUMN_DUE_AT,
+	COLUMN_SUBMITTED_AT,
+	COLUMN_STARTED_AT,
+	COLUMN_ENDED_AT,
+	COLUMN_STATE_SINCE,
+	COLUMN_SNAPSHOT_BEGUN,
+	COLUMN_SNAPSHOT_ID,
+	COLUMN_FILES,
+	COLUMN_BYTES,
+	COLUMN_BYTES_ADDED,
+	COLUMN_MISSING_COUNT,
+	COLUMN_UNINDEXED,
+	COLUMN_AWAY_SINCE,
+	COLUMN_AWAY,
+	COLUMN_WAITING,
+	COLUMN_SUMMARY,
+	COLUMN_ERROR_CODE,
+	COLUMN_ERROR_MESSAGE,
+	COLUMN_ERROR_HINT,
+	COLUMN_SPEC,
+};
+
+#define JOB_COLUMNS                                                                                                  \
+	"id, run_id, kind, service, state, outcome, attempt, busy, due_at, submitted_at, started_at, ended_at,"      \
+	" state_since, snapshot_begun, snapshot_id, files, bytes, bytes_added, missing_count, unindexed, "           \
+	"away_since, away,"                                                                                          \
+	" waiting, summary, error_code, error_message, error_hint"
+
+/* A job from a row of JOB_COLUMNS, without its spec. -1 with the reason why the row cannot be read; *ret_job is then
+ * untouched. */
+int journal_read_columns(const struct statement *row, struct job_record *ret_job, struct error *reason);
+
 /* ---- submissions ---- */
 
 /* Wakes whoever watches journal_submission_descriptor. */

@@ -8,43 +8,7 @@
 
 /* ---- reading a row ---- */
 
-/* The columns of a job in the order they are selected. */
-enum job_column {
-	COLUMN_ID,
-	COLUMN_RUN_ID,
-	COLUMN_KIND,
-	COLUMN_SERVICE,
-	COLUMN_STATE,
-	COLUMN_OUTCOME,
-	COLUMN_ATTEMPT,
-	COLUMN_BUSY,
-	COLUMN_DUE_AT,
-	COLUMN_SUBMITTED_AT,
-	COLUMN_STARTED_AT,
-	COLUMN_ENDED_AT,
-	COLUMN_STATE_SINCE,
-	COLUMN_SNAPSHOT_BEGUN,
-	COLUMN_SNAPSHOT_ID,
-	COLUMN_FILES,
-	COLUMN_BYTES,
-	COLUMN_BYTES_ADDED,
-	COLUMN_MISSING_COUNT,
-	COLUMN_UNINDEXED,
-	COLUMN_AWAY_SINCE,
-	COLUMN_AWAY,
-	COLUMN_WAITING,
-	COLUMN_SUMMARY,
-	COLUMN_ERROR_CODE,
-	COLUMN_ERROR_MESSAGE,
-	COLUMN_ERROR_HINT,
-	COLUMN_SPEC,
-};
-
-static const char job_query[] =
-    "SELECT id, run_id, kind, service, state, outcome, attempt, busy, due_at, submitted_at, started_at,"
-    " ended_at, state_since, snapshot_begun, snapshot_id, files, bytes, bytes_added, missing_count, unindexed,"
-    " away_since, away, waiting, summary, error_code, error_message, error_hint, spec"
-    " FROM job WHERE id = ? AND quarantined = 0";
+static const char job_query[] = "SELECT " JOB_COLUMNS ", spec FROM job WHERE id = ? AND quarantined = 0";
 
 static const struct {
 	enum job_column column;
@@ -113,8 +77,8 @@ read_spec(const struct statement *row, struct job_record *job, struct error *rea
 	return 0;
 }
 
-static int
-read_job(const struct statement *row, struct job_record *ret_job, struct error *reason)
+int
+journal_read_columns(const struct statement *row, struct job_record *ret_job, struct error *reason)
 {
 	cleanup_job struct job_record job = {
 	    .id = column_integer(row, COLUMN_ID),
@@ -144,7 +108,18 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	job.error.hint = column_copy(row, COLUMN_ERROR_HINT);
 	if (error_is_set(&job.error) && job.error.message == NULL)
 		job.error.message = xstrdup(column_text(row, COLUMN_ERROR_CODE));
-	if (judge_numbers(row, reason) < 0 || read_words(row, &job, reason) < 0 || read_spec(row, &job, reason) < 0)
+	if (judge_numbers(row, reason) < 0 || read_words(row, &job, reason) < 0)
+		return -1;
+	*ret_job = job;
+	job = (struct job_record){.id = 0};
+	return 0;
+}
+
+static int
+read_job(const struct statement *row, struct job_record *ret_job, struct error *reason)
+{
+	cleanup_job struct job_record job = {.id = 0};
+	if (journal_read_columns(row, &job, reason) < 0 || read_spec(row, &job, reason) < 0)
 		return -1;
 	*ret_job = job;
 	job = (struct job_record){.id = 0};

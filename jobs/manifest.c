@@ -60,7 +60,7 @@ static json_t *
 decode(struct manifest_reader *reader, const char *content, size_t length)
 {
 	json_error_t error;
-	json_t *root = json_loadb(content, length, JSON_REJECT_DUPLICATES, &error);
+	json_t *root = manifest_decode(content, length, &error);
 	if (root == NULL) {
 		cleanup_free char *place = xasprintf("%s:%d:%d", reader->path, error.line, error.column);
 		problem_add(reader->problems, PROBLEM_ERROR, ERROR_MANIFEST, place,
@@ -312,10 +312,9 @@ manifest_parse(const char *path, const char *content, size_t length, const struc
 	struct manifest_reader reader = {.path = path, .version = 1, .problems = problems};
 	cleanup_manifest struct manifest manifest = {.path = NULL};
 	json_t *root = decode(&reader, content, length);
-	if (root != NULL) {
+	if (root != NULL)
 		read_root(&reader, root, overrides, &manifest);
-		json_decref(root);
-	}
+	manifest_release_tree();
 	count_what_was_left_out(&reader);
 	text_clear(&reader.place);
 	if (reader.failures > 0)

@@ -159,6 +159,12 @@ void manifest_remark(struct manifest_reader *reader, enum problem_severity sever
 void
 manifest_refuse_type(struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found);
 
+/* Reads the JSON of a manifest into a tree that has its own memory: nothing may be changed in it, no reference to a
+ * part of it may be counted, and it goes with manifest_release_tree, which is called after a failure (NULL) too. One
+ * tree at a time. */
+json_t *manifest_decode(const char *content, size_t length, json_error_t *error);
+void manifest_release_tree(void);
+
 /* Follows a table: each value is judged and stored in `target`, null counts as absent, unknown keys are
  * refused. What is absent leaves `target` as it was. */
 void

@@ -15,6 +15,9 @@
 /* How much of a text from the file is repeated in a message: "%.*s" with SHOWN, text. */
 #define SHOWN 80
 
+/* The same for a key in a place. */
+#define LONGEST_SHOWN_KEY 200
+
 typedef void read_fn(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target);
 typedef const char *fault_fn(const char *string);
 
@@ -32,7 +35,9 @@ size_t
 manifest_enter(struct manifest_reader *reader, const char *key)
 {
 	size_t mark = reader->place.length;
-	text_printf(&reader->place, "%s%.200s", mark > 0 ? "." : "", key);
+	if (mark > 0)
+		text_add(&reader->place, ".");
+	text_add_bytes(&reader->place, key, strnlen(key, LONGEST_SHOWN_KEY));
 	return mark;
 }
 
@@ -40,7 +45,15 @@ size_t
 manifest_enter_item(struct manifest_reader *reader, size_t index)
 {
 	size_t mark = reader->place.length;
-	text_printf(&reader->place, "[%zu]", index);
+	/* Of each entry of each list, and hardly ever read: not worth a printf. */
+	char item[sizeof("[18446744073709551615]")];
+	char *start = item + sizeof(item);
+	*--start = ']';
+	do
+		*--start = (char)('0' + index % 10);
+	while ((index /= 10) > 0);
+	*--start = '[';
+	text_add_bytes(&reader->place, start, (size_t)(item + sizeof(item) - start));
 	return mark;
 }
 

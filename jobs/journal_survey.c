@@ -1,0 +1,117 @@
+/* The survey: by what services are judged, for `status` and the like. */
+#include "jobs/journal_internal.h"
+
+#include "core/alloc.h"
+
+#include <string.h>
+
+/* How far the sweep goes back, in jobs per service: a night or two. */
+#define SWEEP_DEPTH 4
+
+struct sought {
+	const char *service;
+	size_t index;
+	bool done; /* nobody wants to know about its older jobs */
+};
+
+struct survey {
+	struct journal *journal;
+	struct sought *sought; /* sorted by service */
+	size_t count, open;
+	int64_t reached; /* all jobs from this id on have been looked at */
+	journal_survey_fn *each;
+	void *context;
+};
+
+static int
+compare_sought(const void *left, const void *right)
+{
+	return strcmp(((const struct sought *)left)->service, ((const struct sought *)right)->service);
+}
+
+static void
+show_job(struct survey *survey, struct sought *sought, const struct statement *row)
+{
+	cleanup_job struct job_record job = {.id = 0};
+	cleanup_error struct error reason = {.code = ERROR_NONE};
+	if (journal_read_columns(row, &job, &reason) < 0 || survey->each(survey->context, sought->index, &job))
+		return;
+	sought->done = true;
+	survey->open--;
+}
+
+/* The newest jobs of all services lie together at the table's end, in a fraction of the pages that a look into the
+ * index for each service would touch. */
+static int
+sweep(struct survey *survey, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(survey->journal,
+		"SELECT " JOB_COLUMNS " FROM job WHERE quarantined = 0 ORDER BY id DESC LIMIT ?",
+		VALUES(integer_value((int64_t)survey->count * SWEEP_DEPTH)), &row, error) < 0)
+		return -1;
+	int found = 0;
+	while (survey->open > 0 && (found = journal_step(survey->journal, row, error)) > 0) {
+		const struct sought key = {.service = column_text(row, COLUMN_SERVICE)};
+		struct sought *sought =
+		    bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
+		if (sought != NULL && !sought->done)
+			show_job(survey, sought, row);
+		survey->reached = sqlite3_column_int64(row->handle, COLUMN_ID);
+	}
+	return found < 0 ? -1 : 0;
+}
+
+static int
+look_further(struct survey *survey, struct sought *sought, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(survey->journal,
+		"SELECT " JOB_COLUMNS " FROM job WHERE service = ? AND id < ? AND quarantined = 0 ORDER BY id DESC",
+		VALUES(text_value(sought->service), integer_value(survey->reached)), &row, error) < 0)
+		return -1;
+	int found = 0;
+	while (!sought->done && (found = journal_step(survey->journal, row, error)) > 0)
+		show_job(survey, sought, row);
+	return found < 0 ? -1 : 0;
+}
+
+static int
+take(struct survey *survey, struct last_good *ret_goods, struct error *error)
+{
+	if (sweep(survey, error) < 0)
+		return -1;
+	for (size_t i = 0; i < survey->count; i++) {
+		struct sought *sought = &survey->sought[i];
+		if (!sought->done && look_further(survey, sought, error) < 0)
+			return -1;
+		if (journal_last_good(survey->journal, sought->service, &ret_goods[sought->index], error) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+journal_survey(struct journal *journal, const char *const *services, size_t count, journal_survey_fn *each,
+    void *context, struct last_good *ret_goods, struct error *error)
+{
+	cleanup_free struct sought *sought = xcalloc(count, sizeof(*sought));
+	for (size_t i = 0; i < count; i++)
+		sought[i] = (struct sought){.service = services[i], .index = i};
+	qsort(sought, count, sizeof(*sought), compare_sought);
+	struct survey survey = {
+	    .journal = journal,
+	    .sought = sought,
+	    .count = count,
+	    .open = count,
+	    .reached = INT64_MAX,
+	    .each = each,
+	    .context = context,
+	};
+	/* One instant for all, and no locking and unlocking for each. */
+	if (journal_execute(journal, "BEGIN", NO_VALUES, error) < 0)
+		return -1;
+	int result = take(&survey, ret_goods, error);
+	sqlite3_exec(journal->database, "ROLLBACK", NULL, NULL, NULL);
+	return result;
+}
