@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/fault.h"
 
 struct runner {
 	const struct runner_settings *settings;
@@ -252,6 +253,7 @@ take_over(struct runner *runner, struct error *error)
 int
 runner_run(const struct runner_settings *settings, enum runner_end *ret_end, struct error *error)
 {
+	fault_arm("runner");
 	struct runner runner = {.settings = settings};
 	int result = set_up(&runner, error);
 	if (result == 0)

@@ -1,6 +1,7 @@
 /* What is owed: recorded before the effect, kept in words beside the journal, crossed off after. */
 #include "journal_fixture.h"
 
+#include "core/fault.h"
 #include "core/text.h"
 
 static struct obligation
@@ -221,6 +222,7 @@ fail_to_owe(struct fixture *fixture, int argument)
 	struct journal *journal;
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	child_requires(setenv("ATELIER_BACKUP_FAIL_COMMIT", "1", 1) == 0);
+	fault_arm("runner");
 	cleanup_job struct job_record job = load_job(journal, 1);
 	struct obligation owed = owed_unit("web.service", UNIT_ROLE_MAIN);
 	cleanup_error struct error error = {.code = ERROR_NONE};
@@ -248,6 +250,7 @@ die_while_owing(struct fixture *fixture, int argument)
 	struct journal *journal;
 	/* The first commit makes the journal, the second submits, the third owes. */
 	child_requires(setenv("ATELIER_BACKUP_CRASH_AFTER_COMMIT", "3", 1) == 0);
+	fault_arm("runner");
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	submit_one(journal, RUN_MANUAL, NULL, "web");
 	owe_unit(journal, 1, "web.service");
@@ -273,7 +276,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 #ifdef ATELIER_CRASH_POINTS
-	    /* First: the counter of commits belongs to the process and its children start with it. */
 	    fixture_test(whoever_dies_while_owing_has_left_the_file),
 	    fixture_test(a_commit_that_fails_leaves_no_trace),
 #endif
