@@ -34,7 +34,7 @@ static void
 stop(struct crash_case *crash)
 {
 	cleanup_free char *all = xasprintf("crash-*@%u.*", crash->number);
-	case_run(crash, NULL, "systemctl", "stop", all, NULL);
+	case_run(crash, "systemctl", "stop", all, NULL);
 }
 
 static char *
@@ -54,7 +54,7 @@ check_running(struct crash_case *crash)
 	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
 	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
 	cleanup_free char *quiet = xasprintf("crash-quiet@%u.service", crash->number);
-	case_run(crash, NULL, "systemctl", "is-active", socket, web, follower, wiki, quiet, NULL);
+	case_run(crash, "systemctl", "is-active", socket, web, follower, wiki, quiet, NULL);
 	if (strcmp(crash->output, "active\nactive\nactive\nactive\ninactive\n") != 0)
 		case_fail(crash, "not what ran before: %s", crash->output);
 	case_must(crash, "systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", quiet, NULL);
