@@ -1,6 +1,4 @@
-/* A run that is killed at a random instant, on a machine that has other things to do. --count 300 is the full
- * measure,
- * --seed repeats one. */
+/* A run that is killed at a random instant, on a machine that has other things to do: 300 times, or --count. */
 #include <signal.h>
 
 #include "core/alloc.h"
@@ -38,8 +36,8 @@ main(int count, char **arguments)
 		.name = "killed_at_random_instants",
 		.events = "instants",
 		.fault = {.strike = kill_at_an_instant, .judge_end = end_by_kill},
-		.first_cases = 40,
-		.least = 20,
+		.first_cases = 300,
+		.least = 10,
 		.under_load = true,
 		.timed = true,
 	    },

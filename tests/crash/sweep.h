@@ -2,8 +2,9 @@
  *
  *   X_test hooks|units [--count N] [--seed N] [--case N] [--test NAME]
  *
- * `hooks` needs nothing; `units` needs a systemd that is its own (tests/lab). --count says how many cases are drawn
- * where a test draws any, --seed how; --case has only this one, for whoever looks for a mistake in it. */
+ * `hooks` needs nothing; `units` needs a systemd that is its own (tests/lab). --count says how many cases are drawn,
+ * or how many there are where none is drawn, and --seed repeats what was drawn; --case has only this one, for whoever
+ * looks for a mistake in it. */
 #ifndef ATELIER_TESTS_CRASH_SWEEP_H
 #define ATELIER_TESTS_CRASH_SWEEP_H
 
@@ -27,6 +28,7 @@ struct sweep {
 	bool timed; /* a run without a fault is measured first */
 };
 
+/* Does what the command line says and returns the exit status. */
 int sweep_main(int count, char **arguments, struct sweep *sweeps, size_t sweep_count);
 
 /* ---- ends of a run, for `judge_end` ---- */
