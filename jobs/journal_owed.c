@@ -69,6 +69,7 @@ journal_write_owed(struct journal *journal, struct error *error)
 		return -1;
 	if (text.length > nothing)
 		return replace_owed(journal, path, &text, error);
+	file_forget_replacement(path);
 	/* A file that stays names units that run already. */
 	if (unlink(path) == 0)
 		fault_effect("no list of what is owed");

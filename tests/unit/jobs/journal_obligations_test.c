@@ -133,6 +133,21 @@ the_next_runner_corrects_the_file(void **state)
 }
 
 static void
+a_list_that_was_being_written_goes_with_the_next_runner(void **state)
+{
+	struct fixture *fixture = *state;
+	struct journal *journal = fixture_open(fixture);
+	struct error error = {.code = ERROR_NONE};
+	bool held;
+	cleanup_free char *path = xasprintf("%s/.owed.new", fixture->state);
+	cleanup_fclose FILE *half = fopen(path, "we");
+	assert_non_null(half);
+	assert_true(state_has(fixture, ".owed.new"));
+	assert_success(journal_lock_runner(journal, &held, NULL, &error), &error);
+	assert_false(state_has(fixture, ".owed.new"));
+}
+
+static void
 nothing_is_owed_if_the_file_cannot_be_written(void **state)
 {
 	struct fixture *fixture = *state;
@@ -282,6 +297,7 @@ main(void)
 	    fixture_test(what_is_owed_is_found_again),
 	    fixture_test(the_file_follows_what_is_owed),
 	    fixture_test(the_next_runner_corrects_the_file),
+	    fixture_test(a_list_that_was_being_written_goes_with_the_next_runner),
 	    fixture_test(nothing_is_owed_if_the_file_cannot_be_written),
 	    fixture_test(settling_says_how_it_ended),
 	    fixture_test(what_was_given_up_stays_known_until_it_is_tried_again),
