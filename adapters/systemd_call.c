@@ -2,6 +2,7 @@
 
 #include "core/alloc.h"
 #include "core/clock.h"
+#include "core/fault.h"
 
 #include <string.h>
 
@@ -120,6 +121,13 @@ followed_ask(struct followed *followed, const char *member, followed_answer_fn *
 	    SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_INTERFACE("Manager"), member, on_answer, followed, types, arguments);
 	va_end(arguments);
 	systemd_sent(followed->call->systemd, r);
+}
+
+void
+followed_enqueue(struct followed *followed, const char *job, followed_answer_fn *answer)
+{
+	followed_ask(followed, "EnqueueUnitJob", answer, "sss", followed->name, job, "replace");
+	fault_effect(job);
 }
 
 void

@@ -174,6 +174,9 @@ void followed_look_after(struct followed *followed, int64_t delay);
 /* Calls a method of the manager about this unit. */
 void followed_ask(struct followed *followed, const char *member, followed_answer_fn *answer, const char *types, ...);
 
+/* Asks for a job of this unit: "start" or "stop". The answer is that of EnqueueUnitJob. */
+void followed_enqueue(struct followed *followed, const char *job, followed_answer_fn *answer);
+
 /* Reads one property of another object, of the unit's job say. */
 void followed_ask_property(struct followed *followed, const char *path, const char *interface, const char *property,
     followed_answer_fn *answer);

@@ -129,8 +129,7 @@ clears_the_way(const struct starting *socket)
 			waits |=
 			    !other->cleared || service->reading.job != 0 || !unit_reading_is_up(&service->reading);
 			if (!other->cleared)
-				followed_ask(service, "EnqueueUnitJob", take_clearing, "sss", service->name, "stop",
-				    "replace");
+				followed_enqueue(service, "stop", take_clearing);
 			other->cleared = true;
 		}
 	}
@@ -142,8 +141,7 @@ request(struct starting *starting)
 {
 	replace_string(&starting->job_result, NULL);
 	starting->skipped = false;
-	followed_ask(
-	    &starting->followed, "EnqueueUnitJob", take_job, "sss", starting->followed.name, "start", "replace");
+	followed_enqueue(&starting->followed, "start", take_job);
 }
 
 /* Each invocation has the whole settle time before it. */

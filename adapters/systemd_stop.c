@@ -227,7 +227,7 @@ go_down(struct stopping *stopping)
 	const struct unit_reading *reading = &followed->reading;
 
 	if (is_asked_for(stopping) && !stopping->requested && !unit_reading_is_down(reading)) {
-		followed_ask(followed, "EnqueueUnitJob", take_job, "sss", followed->name, "stop", "replace");
+		followed_enqueue(followed, "stop", take_job);
 		return;
 	}
 	if (reading->job != 0)

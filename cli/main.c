@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/sudo.h"
 #include "cli/terminal.h"
+#include "core/fault.h"
 #include "core/log.h"
 
 #include <stdlib.h>
@@ -40,6 +41,7 @@ run_command(const struct options *options, int argc, char *const *argv)
 		log_open(LOG_LEVEL_DEBUG, LOG_LEVEL_DEBUG);
 	else
 		log_open(LOG_LEVEL_NOTICE, LOG_LEVEL_INFO);
+	fault_arm("command");
 	return options->command->run(invocation);
 }
 

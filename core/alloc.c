@@ -1,5 +1,7 @@
 #include "core/alloc.h"
 
+#include "core/fault.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -15,7 +17,7 @@ out_of_memory(void)
 void *
 xmalloc(size_t size)
 {
-	void *memory = malloc(size == 0 ? 1 : size);
+	void *memory = fault_fails_alloc() ? NULL : malloc(size == 0 ? 1 : size);
 	if (memory == NULL)
 		out_of_memory();
 	return memory;
@@ -24,7 +26,7 @@ xmalloc(size_t size)
 void *
 xcalloc(size_t count, size_t size)
 {
-	void *memory = calloc(count == 0 ? 1 : count, size == 0 ? 1 : size);
+	void *memory = fault_fails_alloc() ? NULL : calloc(count == 0 ? 1 : count, size == 0 ? 1 : size);
 	if (memory == NULL)
 		out_of_memory();
 	return memory;
@@ -33,7 +35,7 @@ xcalloc(size_t count, size_t size)
 void *
 xreallocarray(void *memory, size_t count, size_t size)
 {
-	void *grown = reallocarray(memory, count == 0 ? 1 : count, size == 0 ? 1 : size);
+	void *grown = fault_fails_alloc() ? NULL : reallocarray(memory, count == 0 ? 1 : count, size == 0 ? 1 : size);
 	if (grown == NULL)
 		out_of_memory();
 	return grown;
@@ -79,9 +81,11 @@ xvasprintf(const char *format, va_list arguments)
 	va_copy(again, arguments);
 	int length = vsnprintf(fits, sizeof(fits), format, arguments);
 	char *result = NULL;
+	if (fault_fails_alloc())
+		length = -1;
 	if (length >= 0 && (size_t)length < sizeof(fits))
 		result = xmemdup(fits, (size_t)length + 1);
-	else if (vasprintf(&result, format, again) < 0)
+	else if (length < 0 || vasprintf(&result, format, again) < 0)
 		out_of_memory();
 	va_end(again);
 	return result;

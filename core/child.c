@@ -304,6 +304,8 @@ child_stop(struct child *child)
 		return;
 	child->exit.stopped_by_us = true;
 	signal_group(child, child->stop_signal);
+	/* One that somebody has put to sleep would never hear of it, and restic would leave its lock behind. */
+	signal_group(child, SIGCONT);
 	start_timer(child->grace, child->stop_grace);
 }
 

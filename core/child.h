@@ -76,8 +76,8 @@ struct child *child_start(struct event_base *base, const struct child_spec *spec
 
 struct child_identity child_identity_of(const struct child *child);
 
-/* The ladder: stop_signal to the process group now, SIGKILL after the grace. Output is drained meanwhile; on_exit
- * comes as always. Calling it again changes nothing. */
+/* The ladder: stop_signal (and SIGCONT) to the process group now, SIGKILL after the grace. Output is drained
+ * meanwhile; on_exit comes as always. Calling it again changes nothing. */
 void child_stop(struct child *child);
 
 /* SIGKILL to the process group at once. */

@@ -1,6 +1,7 @@
 #include "core/child_internal.h"
 
 #include "core/alloc.h"
+#include "core/fault.h"
 #include "core/file.h"
 
 #include <errno.h>
@@ -241,6 +242,10 @@ find_program(const struct child_spec *spec, struct error *error)
 static pid_t
 fork_with_signals_blocked(const struct plan *plan)
 {
+	if (fault_fails_fork()) {
+		errno = EAGAIN;
+		return -1;
+	}
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
@@ -356,6 +361,7 @@ child_spawn_execute(struct child_spawned *spawned, const struct child_spec *spec
 	struct report report;
 	if (send(spawned->control, "", 1, MSG_NOSIGNAL) != 1)
 		return cannot_execute(spawned->program, errno, error);
+	fault_effect(spec->name);
 	if (receive_report(spawned->control, &report))
 		return report_error(&report, spawned->program, spec, error);
 	close(spawned->control);

@@ -202,18 +202,27 @@ write_durably(int descriptor, const char *content, size_t length)
 	return fsync(descriptor);
 }
 
+/* The same name every time, so that what a process that was killed has left goes with the next one. */
+static char *
+replacement_path(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash == NULL ? path : slash + 1;
+	return xasprintf("%.*s.%s.new", (int)(name - path), path, name);
+}
+
 int
 file_replace(const char *path, const char *content, size_t length, struct error *error)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash == NULL ? path : slash + 1;
 	cleanup_free char *directory = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(name - path));
-	cleanup_free char *temporary = xasprintf("%s/.%s.XXXXXX", directory, name);
+	cleanup_free char *temporary = replacement_path(path);
 
 	cleanup_close int directory_descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory_descriptor < 0)
 		return file_error(error, "write into", directory);
-	cleanup_close int descriptor = mkostemp(temporary, O_CLOEXEC);
+	cleanup_close int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (descriptor < 0)
 		return file_error(error, "write into", directory);
 	if (write_durably(descriptor, content, length) < 0 || rename(temporary, path) < 0) {
@@ -224,6 +233,13 @@ file_replace(const char *path, const char *content, size_t length, struct error 
 	if (fsync(directory_descriptor) < 0)
 		return file_error(error, "write", path);
 	return 0;
+}
+
+void
+file_forget_replacement(const char *path)
+{
+	cleanup_free char *temporary = replacement_path(path);
+	unlink(temporary);
 }
 
 static bool

@@ -26,8 +26,12 @@ bool path_is_below(const char *path, const char *directory);
  * rights for group and others; its mode is corrected if it is ours. */
 int directory_make_private(const char *path, struct error *error);
 
-/* Writes a file durably: temporary name beside it, fsync, rename, fsync of the directory. Mode 0600. */
+/* Writes a file durably: a name beside it (".NAME.new"), fsync, rename, fsync of the directory. Mode 0600. One
+ * process at a time. */
 int file_replace(const char *path, const char *content, size_t length, struct error *error);
+
+/* Removes what a file_replace that was killed has left. The next file_replace does so, too. */
+void file_forget_replacement(const char *path);
 
 /* Writes everything, also in several steps. -1 with errno set. */
 int file_write_all(int descriptor, const void *bytes, size_t length);

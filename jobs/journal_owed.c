@@ -3,6 +3,7 @@
 #include "jobs/journal_internal.h"
 
 #include "core/alloc.h"
+#include "core/fault.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -47,8 +48,10 @@ static int
 replace_owed(const struct journal *journal, const char *path, const struct text *text, struct error *error)
 {
 	cleanup_error struct error reason = {.code = ERROR_NONE};
-	if (file_replace(path, text->string, text->length, &reason) == 0)
+	if (file_replace(path, text->string, text->length, &reason) == 0) {
+		fault_effect("the list of what is owed");
 		return 0;
+	}
 	bool known = reason.code == ERROR_NO_SPACE || reason.code == ERROR_PERMISSION;
 	error_set(
 	    error, known ? reason.code : ERROR_JOURNAL, "cannot keep the list of what is owed: %s", reason.message);
@@ -66,8 +69,11 @@ journal_write_owed(struct journal *journal, struct error *error)
 		return -1;
 	if (text.length > nothing)
 		return replace_owed(journal, path, &text, error);
+	file_forget_replacement(path);
 	/* A file that stays names units that run already. */
-	if (unlink(path) < 0 && errno != ENOENT)
+	if (unlink(path) == 0)
+		fault_effect("no list of what is owed");
+	else if (errno != ENOENT)
 		return error_set(error, ERROR_JOURNAL, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
 }

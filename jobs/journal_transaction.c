@@ -1,56 +1,12 @@
 /* Transactions of the journal, and folding its WAL in. */
 #include "jobs/journal_internal.h"
 
+#include "core/fault.h"
+
 #include <assert.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 /* Fold the WAL in when a commit left it with so many frames (4 MiB). */
 #define FOLD_FRAMES 1000
-
-#ifdef ATELIER_CRASH_POINTS
-
-/* Commits of this process, whichever journal they were made in. */
-static int64_t commits_made;
-
-/* The number in an environment variable; 0 if it is not set. */
-static int64_t
-crash_setting(const char *name)
-{
-	const char *value = getenv(name);
-	return value == NULL ? 0 : strtoll(value, NULL, 10);
-}
-
-static bool
-commit_has_to_fail(void)
-{
-	int64_t first = crash_setting("ATELIER_BACKUP_FAIL_COMMIT");
-	return first > 0 && commits_made + 1 >= first;
-}
-
-static void
-crash_after_commit(void)
-{
-	commits_made++;
-	if (commits_made == crash_setting("ATELIER_BACKUP_CRASH_AFTER_COMMIT"))
-		kill(getpid(), SIGKILL);
-}
-
-#else
-
-static bool
-commit_has_to_fail(void)
-{
-	return false;
-}
-
-static void
-crash_after_commit(void)
-{
-}
-
-#endif
 
 static int
 begin(struct journal *journal, bool relaxed, struct error *error)
@@ -85,7 +41,7 @@ journal_begin_relaxed(struct journal *journal, struct error *error)
 static int
 commit(struct journal *journal, struct error *error)
 {
-	if (commit_has_to_fail())
+	if (fault_fails_commit())
 		return journal_error(journal, SQLITE_FULL, "write", error);
 	int code = sqlite3_exec(journal->database, "COMMIT", NULL, NULL, NULL);
 	return code == SQLITE_OK ? 0 : journal_error(journal, code, "write", error);
@@ -134,7 +90,7 @@ journal_end(struct journal *journal, int result, struct error *error)
 		roll_back(journal);
 		return -1;
 	}
-	crash_after_commit();
+	fault_committed();
 	if (journal->wal_frames >= FOLD_FRAMES)
 		fold_wal(journal);
 	return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/fault.h"
 #include "jobs/control_server.h"
 
 /* Somebody knocks at the moment we want to go: he will be let in before the next look. */
@@ -589,6 +590,7 @@ run(struct runner *runner, struct error *error)
 int
 runner_run(const struct runner_settings *settings, enum runner_end *ret_end, struct error *error)
 {
+	fault_arm("runner");
 	struct runner runner = {.settings = settings, .listener = settings->listener};
 	int result = set_up(&runner, error);
 	if (result == 0)

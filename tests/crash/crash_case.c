@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 
 /* restic 0.14 tries for 44 s to read the lock of another restic that has just ended; that is no hang of ours. */
 #define PATIENCE     (4 * USEC_PER_MIN)
+#define SLOW_KIB     1024
 #define OUTPUT_LIMIT ((size_t)1024 * 1024)
 
 char *
@@ -32,15 +34,13 @@ case_path(const struct crash_case *crash, const char *format, ...)
 /* ---- processes ---- */
 
 pid_t *
-case_children(struct crash_case *crash, size_t *ret_count)
+case_children(pid_t parent, size_t *ret_count)
 {
-	cleanup_free char *path = xasprintf("/proc/self/task/%ld/children", (long)getpid());
+	cleanup_free char *path = xasprintf("/proc/%ld/task/%ld/children", (long)parent, (long)parent);
 	cleanup_fclose FILE *file = fopen(path, "re");
-	if (file == NULL)
-		case_fail(crash, "%s: %s", path, strerror(errno));
 	pid_t *children = NULL;
 	size_t count = 0;
-	for (int pid; fscanf(file, "%d", &pid) == 1;) {
+	for (int pid; file != NULL && fscanf(file, "%d", &pid) == 1;) {
 		children = xreallocarray(children, count + 1, sizeof(*children));
 		children[count++] = pid;
 	}
@@ -49,12 +49,12 @@ case_children(struct crash_case *crash, size_t *ret_count)
 }
 
 static void
-end_children(struct crash_case *crash)
+end_children(void)
 {
 	size_t count;
 	/* The child of a child becomes ours when that one is dead. */
 	do {
-		cleanup_free pid_t *children = case_children(crash, &count);
+		cleanup_free pid_t *children = case_children(getpid(), &count);
 		for (size_t i = 0; i < count; i++)
 			kill(children[i], SIGKILL);
 		while (waitpid(-1, NULL, 0) > 0)
@@ -69,31 +69,62 @@ case_fail(struct crash_case *crash, const char *format, ...)
 	va_start(arguments, format);
 	cleanup_free char *words = xvasprintf(format, arguments);
 	va_end(arguments);
-	fprintf(stderr, "commit %u: %s; what happened:\n%s\n", crash->number, words,
-	    crash->log.string != NULL ? crash->log.string : "");
+	cleanup_free char *had_path = case_path(crash, "fault");
+	cleanup_free char *had = NULL;
+	size_t length;
+	if (file_read(had_path, OUTPUT_LIMIT, &had, &length, NULL) < 0)
+		had = NULL;
+	fprintf(stderr, "case %u: %s; the fault: %s; what happened:\n%s\n", crash->number, words,
+	    had != NULL ? had : "none of the program's own", crash->log.string != NULL ? crash->log.string : "");
 	fflush(stderr);
 	/* The clean-up may fail as well. */
 	static bool failed;
 	if (!failed) {
 		failed = true;
+		if (crash->fault->clean_up != NULL)
+			crash->fault->clean_up(crash);
 		crash->services->stop(crash);
 	}
-	end_children(crash);
+	end_children();
 	_exit(1);
 }
 
-static pid_t
-spawn(struct crash_case *crash, const char *variable, const char *output, char *const *arguments)
+static void
+set_fault(const struct crash_case *crash)
 {
+	static const char *const files[][2] = {
+	    {"ATELIER_BACKUP_FAULT_ONCE", "fault"},
+	    {"ATELIER_BACKUP_FAULT_COUNTS", "counts"},
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(files); i++) {
+		cleanup_free char *path = case_path(crash, "%s", files[i][1]);
+		setenv(files[i][0], path, 1);
+	}
+	if (crash->fault->process != NULL)
+		setenv("ATELIER_BACKUP_FAULT_IN", crash->fault->process, 1);
+	if (crash->fault->variable != NULL) {
+		cleanup_free char *number = xasprintf("%u", crash->number);
+		setenv(crash->fault->variable, number, 1);
+	}
+}
+
+static pid_t
+spawn(struct crash_case *crash, bool with_fault, const char *output, char *const *arguments)
+{
+	cleanup_free char *line = text_join(arguments, " ");
+	text_printf(&crash->log, "$ %s\n", line);
 	pid_t pid = fork();
-	if (pid != 0)
+	if (pid < 0)
+		case_fail(crash, "fork: %s", strerror(errno));
+	if (pid > 0)
 		return pid;
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	cleanup_free char *number = xasprintf("%u", crash->number);
-	if (variable != NULL)
-		setenv(variable, number, 1);
+	/* A sweep is no reason to fill the disk with core files. */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+	if (with_fault)
+		set_fault(crash);
 	int descriptor = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	dup2(descriptor, STDOUT_FILENO);
 	dup2(descriptor, STDERR_FILENO);
@@ -102,23 +133,28 @@ spawn(struct crash_case *crash, const char *variable, const char *output, char *
 }
 
 /* Every child is reaped at once, not only the one that is waited for: a hook that waits for the end of a service
- * would wait for its zombie. Returns false when the time is over. */
+ * would wait for its zombie. Returns false when the time has come. */
 static bool
-reap_until(pid_t wanted, int *ret_status)
+reap_until(struct crash_case *crash, pid_t wanted, int64_t time, int *ret_status)
 {
-	int64_t deadline = clock_monotonic(clock_system()) + PATIENCE;
 	sigset_t child;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	for (;;) {
 		pid_t pid;
 		int status;
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+			if (pid == crash->command) {
+				crash->ended = true;
+				crash->status = status;
+				crash->took = clock_monotonic(clock_system()) - crash->began;
+			}
 			if (pid == wanted) {
 				*ret_status = status;
 				return true;
 			}
-		int64_t left = deadline - clock_monotonic(clock_system());
+		}
+		int64_t left = time - clock_monotonic(clock_system());
 		if (left <= 0)
 			return false;
 		struct timespec span = {.tv_sec = left / USEC_PER_SEC, .tv_nsec = left % USEC_PER_SEC * 1000};
@@ -126,8 +162,20 @@ reap_until(pid_t wanted, int *ret_status)
 	}
 }
 
+static void
+take_output(struct crash_case *crash, const char *path)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	size_t length;
+	free(crash->output);
+	crash->output = NULL;
+	if (file_read(path, OUTPUT_LIMIT, &crash->output, &length, &error) < 0)
+		case_fail(crash, "%s", error.message);
+	text_add(&crash->log, crash->output);
+}
+
 int
-case_run(struct crash_case *crash, const char *variable, const char *program, ...)
+case_run(struct crash_case *crash, const char *program, ...)
 {
 	cleanup_strings char **arguments = NULL;
 	va_list list;
@@ -137,24 +185,63 @@ case_run(struct crash_case *crash, const char *variable, const char *program, ..
 	va_end(list);
 
 	cleanup_free char *output = case_path(crash, "output");
-	cleanup_free char *line = text_join(arguments, " ");
-	text_printf(&crash->log, "$ %s\n", line);
-	pid_t pid = spawn(crash, variable, output, arguments);
+	pid_t pid = spawn(crash, false, output, arguments);
 	int status;
-	if (pid < 0)
-		case_fail(crash, "fork: %s", strerror(errno));
-	bool ended = reap_until(pid, &status);
-
-	cleanup_error struct error error = {.code = ERROR_NONE};
-	size_t length;
-	free(crash->output);
-	crash->output = NULL;
-	if (file_read(output, OUTPUT_LIMIT, &crash->output, &length, &error) < 0)
-		case_fail(crash, "%s", error.message);
-	text_add(&crash->log, crash->output);
+	bool ended = reap_until(crash, pid, clock_monotonic(clock_system()) + PATIENCE, &status);
+	take_output(crash, output);
 	if (!ended)
-		case_fail(crash, "no end after a minute");
+		case_fail(crash, "no end after minutes");
 	return status;
+}
+
+bool
+case_had_fault(const struct crash_case *crash)
+{
+	cleanup_free char *path = case_path(crash, "fault");
+	return access(path, F_OK) == 0;
+}
+
+/* ---- the run ---- */
+
+void
+case_start(struct crash_case *crash)
+{
+	char program[] = PROGRAM, command[] = "run";
+	char *const arguments[] = {program, command, NULL};
+	cleanup_free char *output = case_path(crash, "run.output");
+	crash->began = clock_monotonic(clock_system());
+	crash->command = spawn(crash, true, output, arguments);
+}
+
+pid_t
+case_victim(struct crash_case *crash)
+{
+	return crash->ended ? 0 : crash->command;
+}
+
+bool
+case_wait_until(struct crash_case *crash, int64_t time)
+{
+	int status;
+	return crash->ended || reap_until(crash, crash->command, time, &status);
+}
+
+int
+case_finish(struct crash_case *crash)
+{
+	if (!case_wait_until(crash, clock_monotonic(clock_system()) + PATIENCE))
+		text_add(&crash->log, "the run does not end\n");
+	cleanup_free char *output = case_path(crash, "run.output");
+	take_output(crash, output);
+	if (!crash->ended)
+		case_fail(crash, "no end after minutes");
+	if (!WIFSIGNALED(crash->status))
+		return crash->status;
+	cleanup_free char *words = take_pointer(crash->output);
+	case_must(crash, PROGRAM, "recover", NULL);
+	free(crash->output);
+	crash->output = take_pointer(words);
+	return crash->status;
 }
 
 /* ---- the directory ---- */
@@ -194,12 +281,14 @@ write_manifest(struct crash_case *crash)
 {
 	cleanup_text struct text manifest = {.string = NULL};
 	const char *top = crash->directory;
+	int64_t deadline = crash->fault->snapshot_seconds != 0 ? crash->fault->snapshot_seconds : 120;
 	text_printf(&manifest,
 	    "{\"version\": 2, \"host\": \"host\","
 	    " \"repository\": {\"file\": \"%s/location\", \"passwordFile\": \"%s/password\"},"
 	    " \"schedule\": {\"maxDelay\": 0}, \"retry\": {\"delay\": 0}, \"settle\": 0,"
-	    " \"deadlines\": {\"hook\": 20, \"stop\": 20, \"snapshot\": 120, \"start\": 20}, \"services\": {",
-	    top, top);
+	    " \"limits\": {\"uploadKiB\": %d},"
+	    " \"deadlines\": {\"hook\": 20, \"stop\": 20, \"snapshot\": %lld, \"start\": 20}, \"services\": {",
+	    top, top, crash->fault->slow ? SLOW_KIB : 0, (long long)deadline);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		const char *name = service_names[i];
 		cleanup_free char *keys = crash->services->manifest_keys(crash, name);
@@ -224,6 +313,12 @@ wait_for_data(struct crash_case *crash, const char *service)
 {
 	cleanup_free char *log = case_path(crash, "%s/data/files/log.txt", service);
 	case_must(crash, "sh", "-c", "while [ ! -s \"$1\" ]; do sleep 0.01; done", "sh", log, NULL);
+	if (!crash->fault->slow)
+		return;
+	cleanup_free char *weight = case_path(crash, "%s/data/files/weight", service);
+	cleanup_free char *to = xasprintf("of=%s", weight);
+	cleanup_free char *size = xasprintf("bs=%dK", SLOW_KIB);
+	case_must(crash, "dd", "status=none", "if=/dev/urandom", to, size, "count=2", NULL);
 }
 
 void
@@ -238,6 +333,9 @@ case_set_up(struct crash_case *crash)
 
 	crash->directory = xasprintf("%s/%u", crash->root, crash->number);
 	make_directory(crash, crash->directory);
+	cleanup_free char *temporary = case_path(crash, "tmp");
+	make_directory(crash, temporary);
+	set_variable(crash, "TMPDIR", "tmp");
 	set_variable(crash, "ATELIER_BACKUP_MANIFEST", "manifest.json");
 	set_variable(crash, "ATELIER_BACKUP_STATE_DIR", "state");
 	set_variable(crash, "ATELIER_BACKUP_RUNTIME_DIR", "run");

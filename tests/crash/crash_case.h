@@ -1,24 +1,53 @@
-/* One case of a sweep: a directory with a manifest, a repository, a state directory and two services of its own, in a
- * process of its own. That process adopts whatever outlives the program (PR_SET_CHILD_SUBREAPER), so "nothing is left
- * running" can be seen: it has no children. */
+/* One case: a directory with a manifest, a repository, a state directory and services of its own, in a process of its
+ * own, a run of the program over them, and one fault in it. That process adopts whatever outlives the program
+ * (PR_SET_CHILD_SUBREAPER), so "nothing is left running" can be seen: it has no children. */
 #ifndef ATELIER_TESTS_CRASH_CRASH_CASE_H
 #define ATELIER_TESTS_CRASH_CRASH_CASE_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "core/text.h"
 
 struct services;
+struct crash_case;
+
+struct fault {
+	const char *variable; /* set to the case's number for the run (core/fault.h), or NULL */
+	const char *process;  /* whose events are counted: "runner" (NULL) or "command" */
+
+	/* What happens from outside while the run is on its way; false if it ended before. May be NULL. */
+	bool (*strike)(struct crash_case *crash);
+
+	/* After the strike. May be NULL. */
+	void (*clean_up)(struct crash_case *crash);
+
+	/* Judges the wait status and the words (`output`) of a run that met the fault. */
+	void (*judge_end)(struct crash_case *crash, int status);
+
+	bool may_fail;            /* a job may end as failed, or need another attempt although a snapshot was made */
+	bool slow;                /* restic takes about two seconds for each service */
+	int64_t snapshot_seconds; /* the deadline; 0: one that is never reached */
+};
 
 struct crash_case {
 	const struct services *services;
+	const struct fault *fault;
 	const char *root;
-	unsigned number; /* the commit at which the fault begins; names the case */
-	char *directory; /* ROOT/NUMBER */
-	char *output;    /* what the last command said */
-	struct text log; /* all commands and what they said, shown when the case fails */
+	unsigned number; /* at which event the fault begins, or whatever a strike makes of it; names the case */
+	uint64_t seed;
+	int64_t usual_time; /* of a run without a fault, in microseconds; 0: not measured */
+	char *directory;    /* ROOT/NUMBER */
+	char *output;       /* what the last command said */
+	struct text log;    /* all commands and what they said, shown when the case fails */
+
+	/* The run. */
+	pid_t command;
+	bool ended;
+	int status;
+	int64_t began, took;
 };
 
 /* Makes the directory with everything in it, starts the services, and points the environment of this process, and so
@@ -31,20 +60,39 @@ void case_tear_down(struct crash_case *crash);
 /* Tells what happened, ends everything that the case has started, and this process. */
 void case_fail(struct crash_case *crash, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
-/* Runs a command to its end and returns its wait status; `variable` (may be NULL) is set to the case's number for it.
- * A command that takes a minute fails the case. */
-int case_run(struct crash_case *crash, const char *variable, const char *program, ...) __attribute__((sentinel));
+/* ---- the run: all that the tests know of the program's processes ---- */
+
+/* Begins the run of all services, with the fault in its environment. */
+void case_start(struct crash_case *crash);
+
+/* The process that advances the jobs, 0 if there is none any more: whom to kill. */
+pid_t case_victim(struct crash_case *crash);
+
+/* Waits for the end of the run, brings in what has to come after a crash, and returns how it ended. `output` is what
+ * the run said. */
+int case_finish(struct crash_case *crash);
+
+/* ---- whatever else a case does ---- */
+
+/* Waits until the run has ended or the time (clock_monotonic) has come; true if it has ended. */
+bool case_wait_until(struct crash_case *crash, int64_t time);
+
+/* True if the fault of the environment has come to pass. */
+bool case_had_fault(const struct crash_case *crash);
+
+/* Runs a command to its end and returns its wait status. One that takes minutes fails the case. */
+int case_run(struct crash_case *crash, const char *program, ...) __attribute__((sentinel));
 
 /* The same for a command that has to end well. */
 #define case_must(crash, ...)                                                                                        \
 	do {                                                                                                         \
-		int status_ = case_run(crash, NULL, __VA_ARGS__);                                                    \
+		int status_ = case_run(crash, __VA_ARGS__);                                                          \
 		if (status_ != 0)                                                                                    \
 			case_fail(crash, "wait status %d", status_);                                                 \
 	} while (0)
 
-/* The children of this process that are not dead. The caller owns the array. */
-pid_t *case_children(struct crash_case *crash, size_t *ret_count);
+/* The children of a process. The caller owns the array. */
+pid_t *case_children(pid_t parent, size_t *ret_count);
 
 /* A path in the case's directory. The caller owns it. */
 char *case_path(const struct crash_case *crash, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -8,10 +8,11 @@
 void judge_processes(struct crash_case *crash);
 
 /* No job is unfinished, nothing is owed or given up, no child is on record, no row was set aside, and in the state
- * directory lies nothing but what belongs there. */
+ * directory and among the temporary files lies nothing but what belongs there. */
 void judge_journal(struct crash_case *crash);
 
-/* One complete job and one snapshot per service, this one readable with a database that is all there, and no lock. */
+/* Every service has a complete job, and every complete job a snapshot of its own; there are no others unless a job
+ * may fail here. The last one can be restored, with a database that is all there. No lock is left. */
 void judge_snapshots(struct crash_case *crash);
 
 /* Stops the services; their own databases are whole and nothing strange lies beside them. */

@@ -34,7 +34,7 @@ stop(struct crash_case *crash)
 {
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		cleanup_free char *home = case_path(crash, "%s", service_names[i]);
-		case_run(crash, NULL, HOOK, "stop", DEMO_SERVICE, home, NULL);
+		case_run(crash, HOOK, "stop", DEMO_SERVICE, home, NULL);
 	}
 }
 
@@ -47,10 +47,10 @@ manifest_keys(const struct crash_case *crash, const char *service)
 }
 
 static bool
-is_child(struct crash_case *crash, long pid)
+is_child(long pid)
 {
 	size_t count;
-	cleanup_free pid_t *children = case_children(crash, &count);
+	cleanup_free pid_t *children = case_children(getpid(), &count);
 	for (size_t i = 0; i < count; i++)
 		if (children[i] == pid)
 			return true;
@@ -64,7 +64,7 @@ check_running(struct crash_case *crash)
 		cleanup_free char *path = case_path(crash, "%s/pid", service_names[i]);
 		cleanup_free char *pid = NULL;
 		size_t length;
-		if (file_read(path, 32, &pid, &length, NULL) < 0 || !is_child(crash, strtol(pid, NULL, 10)))
+		if (file_read(path, 32, &pid, &length, NULL) < 0 || !is_child(strtol(pid, NULL, 10)))
 			case_fail(crash, "%s does not run", service_names[i]);
 	}
 }

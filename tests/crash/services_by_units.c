@@ -1,5 +1,5 @@
 /* web is woken by a socket of its own and carries a dependant along; beside wiki there is a unit that is named in the
- * manifest and does not run. */
+ * manifest and does not run; store belongs to both. */
 #include "tests/crash/services.h"
 
 #include <string.h>
@@ -18,6 +18,7 @@ prepare(const char *root)
 	lab_unit("crash-follower@.service",
 	    "[Unit]\nRequires=crash-web@%%i.service\nAfter=crash-web@%%i.service\n" SLEEPER);
 	lab_unit("crash-quiet@.service", SLEEPER);
+	lab_unit("crash-store@.service", SLEEPER);
 	lab_reload();
 }
 
@@ -27,23 +28,26 @@ start(struct crash_case *crash)
 	cleanup_free char *socket = xasprintf("crash-web@%u.socket", crash->number);
 	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
 	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
-	case_must(crash, "systemctl", "start", socket, follower, wiki, NULL);
+	cleanup_free char *store = xasprintf("crash-store@%u.service", crash->number);
+	case_must(crash, "systemctl", "start", socket, follower, wiki, store, NULL);
 }
 
 static void
 stop(struct crash_case *crash)
 {
 	cleanup_free char *all = xasprintf("crash-*@%u.*", crash->number);
-	case_run(crash, NULL, "systemctl", "stop", all, NULL);
+	case_run(crash, "systemctl", "stop", all, NULL);
 }
 
 static char *
 manifest_keys(const struct crash_case *crash, const char *service)
 {
 	if (strcmp(service, "web") == 0)
-		return xasprintf("\"stopUnits\": [\"crash-web@%u.service\"]", crash->number);
-	return xasprintf(
-	    "\"stopUnits\": [\"crash-wiki@%u.service\", \"crash-quiet@%u.service\"]", crash->number, crash->number);
+		return xasprintf("\"stopUnits\": [\"crash-web@%u.service\", \"crash-store@%u.service\"]",
+		    crash->number, crash->number);
+	return xasprintf("\"stopUnits\": [\"crash-wiki@%u.service\", \"crash-quiet@%u.service\", "
+			 "\"crash-store@%u.service\"]",
+	    crash->number, crash->number, crash->number);
 }
 
 static void
@@ -54,8 +58,9 @@ check_running(struct crash_case *crash)
 	cleanup_free char *follower = xasprintf("crash-follower@%u.service", crash->number);
 	cleanup_free char *wiki = xasprintf("crash-wiki@%u.service", crash->number);
 	cleanup_free char *quiet = xasprintf("crash-quiet@%u.service", crash->number);
-	case_run(crash, NULL, "systemctl", "is-active", socket, web, follower, wiki, quiet, NULL);
-	if (strcmp(crash->output, "active\nactive\nactive\nactive\ninactive\n") != 0)
+	cleanup_free char *store = xasprintf("crash-store@%u.service", crash->number);
+	case_run(crash, "systemctl", "is-active", socket, web, follower, wiki, store, quiet, NULL);
+	if (strcmp(crash->output, "active\nactive\nactive\nactive\nactive\ninactive\n") != 0)
 		case_fail(crash, "not what ran before: %s", crash->output);
 	case_must(crash, "systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", quiet, NULL);
 	if (strcmp(crash->output, "0\n") != 0)

@@ -113,6 +113,22 @@ the_first_rung_is_the_signal_asked_for(void **state)
 }
 
 static void
+a_child_that_sleeps_by_sigstop_obeys_as_well(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->spec.stop_signal = SIGINT;
+	start_and_wait_for_line(fixture, "polite", "");
+	siginfo_t info;
+	pid_t pid = child_identity_of(fixture->child).pid;
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
+	child_stop(fixture->child);
+	finish(fixture);
+	assert_exited_with(fixture, 42);
+	assert_false(fixture->exit.killed_by_us);
+}
+
+static void
 a_child_that_does_not_obey_is_killed_after_the_grace(void **state)
 {
 	struct fixture *fixture = *state;
@@ -321,6 +337,7 @@ main(int argc, char **argv)
 	    child_test(output_nobody_wants_is_drained_too),
 	    child_test(a_child_that_obeys_is_stopped),
 	    child_test(the_first_rung_is_the_signal_asked_for),
+	    child_test(a_child_that_sleeps_by_sigstop_obeys_as_well),
 	    child_test(a_child_that_does_not_obey_is_killed_after_the_grace),
 	    child_test(killing_does_not_wait_for_the_grace),
 	    child_test(the_family_of_a_stopped_child_is_gone_with_it),

@@ -1,6 +1,7 @@
 /* What is owed: recorded before the effect, kept in words beside the journal, crossed off after. */
 #include "journal_fixture.h"
 
+#include "core/fault.h"
 #include "core/text.h"
 
 static struct obligation
@@ -132,6 +133,21 @@ the_next_runner_corrects_the_file(void **state)
 }
 
 static void
+a_list_that_was_being_written_goes_with_the_next_runner(void **state)
+{
+	struct fixture *fixture = *state;
+	struct journal *journal = fixture_open(fixture);
+	struct error error = {.code = ERROR_NONE};
+	bool held;
+	cleanup_free char *path = xasprintf("%s/.owed.new", fixture->state);
+	cleanup_fclose FILE *half = fopen(path, "we");
+	assert_non_null(half);
+	assert_true(state_has(fixture, ".owed.new"));
+	assert_success(journal_lock_runner(journal, &held, NULL, &error), &error);
+	assert_false(state_has(fixture, ".owed.new"));
+}
+
+static void
 nothing_is_owed_if_the_file_cannot_be_written(void **state)
 {
 	struct fixture *fixture = *state;
@@ -221,6 +237,7 @@ fail_to_owe(struct fixture *fixture, int argument)
 	struct journal *journal;
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	child_requires(setenv("ATELIER_BACKUP_FAIL_COMMIT", "1", 1) == 0);
+	fault_arm("runner");
 	cleanup_job struct job_record job = load_job(journal, 1);
 	struct obligation owed = owed_unit("web.service", UNIT_ROLE_MAIN);
 	cleanup_error struct error error = {.code = ERROR_NONE};
@@ -248,6 +265,7 @@ die_while_owing(struct fixture *fixture, int argument)
 	struct journal *journal;
 	/* The first commit makes the journal, the second submits, the third owes. */
 	child_requires(setenv("ATELIER_BACKUP_CRASH_AFTER_COMMIT", "3", 1) == 0);
+	fault_arm("runner");
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	submit_one(journal, RUN_MANUAL, NULL, "web");
 	owe_unit(journal, 1, "web.service");
@@ -273,13 +291,13 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 #ifdef ATELIER_CRASH_POINTS
-	    /* First: the counter of commits belongs to the process and its children start with it. */
 	    fixture_test(whoever_dies_while_owing_has_left_the_file),
 	    fixture_test(a_commit_that_fails_leaves_no_trace),
 #endif
 	    fixture_test(what_is_owed_is_found_again),
 	    fixture_test(the_file_follows_what_is_owed),
 	    fixture_test(the_next_runner_corrects_the_file),
+	    fixture_test(a_list_that_was_being_written_goes_with_the_next_runner),
 	    fixture_test(nothing_is_owed_if_the_file_cannot_be_written),
 	    fixture_test(settling_says_how_it_ended),
 	    fixture_test(what_was_given_up_stays_known_until_it_is_tried_again),

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <sys/inotify.h>
 
+#include "core/fault.h"
 #include "jobs/journal_internal.h"
 
 /* ---- opening ---- */
@@ -462,6 +463,7 @@ make_commits(struct fixture *fixture, int setting)
 	cleanup_free char *number = xasprintf("%d", setting);
 	struct journal *journal;
 	child_requires(setenv("ATELIER_BACKUP_CRASH_AFTER_COMMIT", number, 1) == 0);
+	fault_arm("runner");
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	for (int i = 0; i < 5; i++) {
 		cleanup_free char *place = xasprintf("place %d", i);
@@ -494,6 +496,7 @@ fail_commits(struct fixture *fixture, int first)
 	cleanup_free char *number = xasprintf("%d", first);
 	struct journal *journal;
 	child_requires(setenv("ATELIER_BACKUP_FAIL_COMMIT", number, 1) == 0);
+	fault_arm("runner");
 	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
 	for (int i = 1; i <= 5; i++) {
 		cleanup_free char *place = xasprintf("place %d", i);
@@ -525,7 +528,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 #ifdef ATELIER_CRASH_POINTS
-	    /* First: the counter of commits belongs to the process and its children start with it. */
 	    fixture_test(the_process_dies_right_after_the_chosen_commit),
 	    fixture_test(commits_fail_as_on_a_full_disk_from_the_chosen_one_on),
 #endif
