@@ -49,8 +49,7 @@ shown_of(struct attending *attending, int64_t job_id)
 	for (size_t i = 0; i < attending->shown_count; i++)
 		if (attending->shown[i].job_id == job_id)
 			return &attending->shown[i];
-	attending->shown =
-	    xreallocarray(attending->shown, attending->shown_count + 1, sizeof(*attending->shown));
+	attending->shown = xreallocarray(attending->shown, attending->shown_count + 1, sizeof(*attending->shown));
 	struct shown *shown = &attending->shown[attending->shown_count++];
 	*shown = (struct shown){.job_id = job_id, .journaled = attending->wish->seen};
 	return shown;
@@ -376,7 +375,8 @@ attend_submission(
 	};
 	struct control_submitted submitted = {0};
 	if (journal_last_transition(journal, &attendance.seen, &error) < 0 ||
-	    engage_submit(invocation, journal_identity(journal), submission, &attendance.client, &submitted, &error) < 0)
+	    engage_submit(invocation, journal_identity(journal), submission, &attendance.client, &submitted, &error) <
+		0)
 		return cli_fail(invocation, &error, cli_code_of(error.code));
 	if (submission->night != NULL && !submitted.added && !invocation->json) {
 		printf("the night of %s has its run already (run %lld); nothing is added\n", submission->night,

@@ -20,8 +20,8 @@ struct attendance {
 	enum interrupt_wish on_interrupt; /* what SIGINT means where nobody can be asked */
 };
 
-/* Returns the exit code that the jobs come to, after a line (or a JSON document) about each; CODE_FAILED when it was told
- * to detach. A runner that dies is looked for again, or started. */
+/* Returns the exit code that the jobs come to, after a line (or a JSON document) about each; CODE_FAILED when it was
+ * told to detach. A runner that dies is looked for again, or started. */
 enum exit_code attend(const struct attendance *attendance);
 
 /* Hands jobs to a runner and sees them to their end, or with --detach prints their numbers. */

@@ -29,14 +29,14 @@ enum exit_code {
 
 /* The options every command has, and what follows them. */
 struct invocation {
-	const char *manifest_path;     /* --manifest, $ATELIER_BACKUP_MANIFEST, default */
-	const char *state_directory;   /* --state-dir, $ATELIER_BACKUP_STATE_DIR, /var/lib/atelier-backup */
+	const char *manifest_path;   /* --manifest, $ATELIER_BACKUP_MANIFEST, default */
+	const char *state_directory; /* --state-dir, $ATELIER_BACKUP_STATE_DIR, /var/lib/atelier-backup */
 	/* --runtime-dir, $ATELIER_BACKUP_RUNTIME_DIR, else /run/atelier-backup beside the default state directory and
 	 * the state directory itself beside any other: two instances never meet at one socket. */
 	const char *runtime_directory;
-	const char *restic_program;    /* --restic, $ATELIER_BACKUP_RESTIC, or NULL: the manifest's */
-	bool json;                     /* --json */
-	bool verbose;                  /* --verbose: debug lines */
+	const char *restic_program; /* --restic, $ATELIER_BACKUP_RESTIC, or NULL: the manifest's */
+	bool json;                  /* --json */
+	bool verbose;               /* --verbose: debug lines */
 	/* Set only for commands that list them in their row: */
 	bool all, dry_run, offline, detach, owed, watch;
 	long limit;            /* --limit N, 0: not given */

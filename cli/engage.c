@@ -35,8 +35,8 @@ check_journal(const struct invocation *invocation, const char *journal, const st
 
 /* 1: connected; 0: nobody there, or somebody who is just ending; -1 */
 static int
-try_to_connect(const struct invocation *invocation, const char *journal, struct control_client **ret_client,
-    struct error *error)
+try_to_connect(
+    const struct invocation *invocation, const char *journal, struct control_client **ret_client, struct error *error)
 {
 	cleanup_free char *path = engage_socket(invocation);
 	struct control_client *client = NULL;
@@ -56,8 +56,8 @@ try_to_connect(const struct invocation *invocation, const char *journal, struct 
 }
 
 int
-engage_running(const struct invocation *invocation, const char *journal, struct control_client **ret_client,
-    struct error *error)
+engage_running(
+    const struct invocation *invocation, const char *journal, struct control_client **ret_client, struct error *error)
 {
 	return try_to_connect(invocation, journal, ret_client, error);
 }
@@ -147,7 +147,8 @@ engage(const struct invocation *invocation, const char *journal, int64_t patienc
 	}
 	cleanup_free char *path = engage_socket(invocation);
 	error_set(error, ERROR_RUNNER_GONE, "no runner answers at %s", path);
-	return error_hint(error, "%s/runner.lock names the process that holds the journal; %s/runner.log may say more",
+	return error_hint(error,
+	    "%s/runner.lock names the process that holds the journal; %s/runner.log may say more",
 	    invocation->state_directory, invocation->state_directory);
 }
 

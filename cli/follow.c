@@ -46,8 +46,7 @@ run(const struct invocation *invocation)
 	cleanup_job_selection struct job_selection jobs = {0};
 	if (cli_open_journal_readonly(invocation, &journal) < 0)
 		return CODE_FAILED;
-	if (job_selection_parse(invocation, &jobs, &error) < 0 ||
-	    job_selection_complete(journal, &jobs, &error) < 0)
+	if (job_selection_parse(invocation, &jobs, &error) < 0 || job_selection_complete(journal, &jobs, &error) < 0)
 		return cli_fail(invocation, &error, cli_code_of(error.code));
 	if (jobs.count == 0)
 		return nothing_to_follow(invocation);

@@ -25,8 +25,7 @@ int64_t
 guardian_pause(unsigned crashes)
 {
 	/* The first is a SIGKILL, and a service is down. Later ones are a bug that is met again and again. */
-	static const int64_t pauses[] = {
-	    0, 0, USEC_PER_SEC / 10, USEC_PER_SEC, 10 * USEC_PER_SEC, 60 * USEC_PER_SEC};
+	static const int64_t pauses[] = {0, 0, USEC_PER_SEC / 10, USEC_PER_SEC, 10 * USEC_PER_SEC, 60 * USEC_PER_SEC};
 	return pauses[crashes < ARRAY_LENGTH(pauses) ? crashes : ARRAY_LENGTH(pauses) - 1];
 }
 
@@ -60,8 +59,7 @@ guardian_start(const struct invocation *invocation, int ready, struct error *err
 		return -1;
 	cleanup_strings char **arguments = own_process_arguments(invocation, "guardian");
 	add_number(&arguments, "ready-fd", (unsigned)ready);
-	const struct own_process guardian = {
-	    .arguments = arguments, .output = output, .kept = ready, .orphan = true};
+	const struct own_process guardian = {.arguments = arguments, .output = output, .kept = ready, .orphan = true};
 	return own_process_start(&guardian, error) < 0 ? -1 : 0;
 }
 
@@ -69,10 +67,10 @@ guardian_start(const struct invocation *invocation, int ready, struct error *err
 
 struct guardian {
 	const struct invocation *invocation;
-	int signals;      /* SIGTERM */
-	int ready;        /* for the first runner, -1 afterwards */
-	pid_t runner;     /* a child of ours, 0: an adopted one */
-	int ended;        /* its pidfd */
+	int signals;  /* SIGTERM */
+	int ready;    /* for the first runner, -1 afterwards */
+	pid_t runner; /* a child of ours, 0: an adopted one */
+	int ended;    /* its pidfd */
 	bool asked_to_end;
 	int64_t crashed_at[MOST_CRASHES]; /* monotonic; the latest ones, oldest first */
 	unsigned crashes;
@@ -219,8 +217,8 @@ guard(struct guardian *guardian)
 		if (run_to_the_end(guardian, "runner"))
 			return CODE_COMPLETE;
 		if (!count_crash(guardian)) {
-			log_error("the runner was killed %d times within an hour; it is not started again",
-			    MOST_CRASHES);
+			log_error(
+			    "the runner was killed %d times within an hour; it is not started again", MOST_CRASHES);
 			pay_and_leave(guardian);
 			return CODE_FAILED;
 		}

@@ -16,8 +16,8 @@ enum interrupt_wish { INTERRUPT_NONE, INTERRUPT_DETACH, INTERRUPT_CANCEL };
 struct interrupt *interrupt_new(enum interrupt_wish unasked);
 void interrupt_free(struct interrupt *interrupt); /* accepts NULL; restores signals and terminal */
 
-/* Waits until the descriptor is readable (INTERRUPT_NONE) or somebody wants something. SIGINT at a terminal asks, in the
- * place of the live line, while the descriptor is still waited for; once more means to detach. SIGTERM and SIGHUP
+/* Waits until the descriptor is readable (INTERRUPT_NONE) or somebody wants something. SIGINT at a terminal asks, in
+ * the place of the live line, while the descriptor is still waited for; once more means to detach. SIGTERM and SIGHUP
  * detach. */
 enum interrupt_wish interrupt_wait(struct interrupt *interrupt, int descriptor, struct progress *progress);
 

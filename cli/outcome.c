@@ -72,8 +72,7 @@ static enum exit_code
 fail_for_lost_row(const struct invocation *invocation, int64_t job_id)
 {
 	cleanup_error struct error error = {0};
-	error_set(
-	    &error, ERROR_JOURNAL_DAMAGED, "the row of job %lld cannot be read any more", (long long)job_id);
+	error_set(&error, ERROR_JOURNAL_DAMAGED, "the row of job %lld cannot be read any more", (long long)job_id);
 	error_hint(&error, "docs/journal.md tells where it was put; back the service up again");
 	return cli_fail(invocation, &error, CODE_FAILED);
 }

@@ -12,7 +12,7 @@ enum exit_code outcome_code(enum job_outcome outcome);
 enum exit_code outcome_graver(enum exit_code a, enum exit_code b);
 
 /* Prints the result of each job (0: none) as the journal has it, and returns the gravest exit code. */
-enum exit_code outcome_report(
-    const struct invocation *invocation, struct journal *journal, const int64_t *job_ids, size_t count);
+enum exit_code
+outcome_report(const struct invocation *invocation, struct journal *journal, const int64_t *job_ids, size_t count);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "cli/command.h"
 
-/* Starts what a dead runner left stopped and runs the postBackup commands it owed, in this process, and leaves the jobs
- * where they are. A live runner pays by itself: it is waited for a while, and then left to it. Makes no journal where
- * there is none. */
+/* Starts what a dead runner left stopped and runs the postBackup commands it owed, in this process, and leaves the
+ * jobs where they are. A live runner pays by itself: it is waited for a while, and then left to it. Makes no journal
+ * where there is none. */
 enum exit_code owed_pay(const struct invocation *invocation);
 
 #endif

@@ -1,4 +1,5 @@
-/* This program as another process of its own: the guardian that a command starts, the runner that the guardian starts. */
+/* This program as another process of its own: the guardian that a command starts, the runner that the guardian
+ * starts. */
 #ifndef ATELIER_CLI_OWN_PROCESS_H
 #define ATELIER_CLI_OWN_PROCESS_H
 

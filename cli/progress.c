@@ -341,8 +341,8 @@ progress_event(struct progress *progress, const struct control_event *event)
 {
 	switch (event->kind) {
 	case CONTROL_EVENT_TRANSITION:
-		progress_transition(progress, event->job_id, event->service, event->from, event->to, event->word,
-		    event->message);
+		progress_transition(
+		    progress, event->job_id, event->service, event->from, event->to, event->word, event->message);
 		return;
 	case CONTROL_EVENT_STEP:
 		progress_step(progress, event->job_id, event->service, event->word);

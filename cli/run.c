@@ -41,7 +41,8 @@ const struct command command_run = {
     .summary = "tonight's backups of all services, each after its own random delay (for a timer or cron)",
     .help = "Makes one job per service, each due after a random delay of 0 to schedule.maxDelay that is "
 	    "drawn once and kept in\n"
-	    "the journal, hands them to the runner and stays until all have ended. Called a second time in the same night it adds "
+	    "the journal, hands them to the runner and stays until all have ended. Called a second time in the same "
+	    "night it adds "
 	    "nothing: it sees to\n"
 	    "what is unfinished, and its exit code is that night's result.\n"
 	    "\n"

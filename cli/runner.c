@@ -1,5 +1,5 @@
-/* atelier-backup runner: the one process that advances jobs. systemd starts it through its socket, elsewhere a guardian
- * does. */
+/* atelier-backup runner: the one process that advances jobs. systemd starts it through its socket, elsewhere a
+ * guardian does. */
 #include "jobs/runner.h"
 
 #include <event2/event.h>
@@ -23,8 +23,8 @@
 #define IDLE_PATIENCE (5 * USEC_PER_SEC)
 #define LOCK_INTERVAL (USEC_PER_SEC / 10)
 
-/* Where there is no manifest that can be read: a job knows itself what it is to do, and what is owed has to be paid when
- * /etc is broken, too. */
+/* Where there is no manifest that can be read: a job knows itself what it is to do, and what is owed has to be paid
+ * when /etc is broken, too. */
 #define DEFAULT_PARALLEL 2
 
 /* One line for whoever started us: an object with `error`, null when clients are listened to. */
@@ -49,8 +49,8 @@ static enum exit_code
 fail(const struct invocation *invocation, const struct error *error)
 {
 	tell_starter(invocation, error);
-	log_line(LOG_LEVEL_ERROR, &(struct log_subject){.error_code = error_code_word(error->code)}, "%s",
-	    error->message);
+	log_line(
+	    LOG_LEVEL_ERROR, &(struct log_subject){.error_code = error_code_word(error->code)}, "%s", error->message);
 	return CODE_FAILED;
 }
 
@@ -67,7 +67,8 @@ tell_recovery(void *context, const struct recovery_report *report)
 	(void)context;
 	if (report->jobs == 0 && report->obligations == 0 && report->children == 0)
 		return;
-	log_notice("taking over from a runner that is gone: %zu unfinished jobs, %zu things owed, %zu processes ended",
+	log_notice(
+	    "taking over from a runner that is gone: %zu unfinished jobs, %zu things owed, %zu processes ended",
 	    report->jobs, report->obligations, report->children);
 }
 
@@ -128,7 +129,8 @@ read_wishes(const struct invocation *invocation)
 	cleanup_manifest struct manifest manifest = {0};
 	cleanup_problems struct problem_list problems = {0};
 	if (cli_read_manifest(invocation, &manifest, &problems) < 0) {
-		log_warning("%s cannot be used; jobs that are in the journal go on without it", invocation->manifest_path);
+		log_warning(
+		    "%s cannot be used; jobs that are in the journal go on without it", invocation->manifest_path);
 		return wishes;
 	}
 	wishes.parallel = manifest.parallel;
@@ -175,8 +177,8 @@ run_jobs(const struct invocation *invocation, struct journal *journal, int liste
 	return result;
 }
 
-/* Held by another: that one does the work. But whoever was started by the service manager for clients that wait at its
- * socket has to take them when the other is through. 1: held; 0: not. */
+/* Held by another: that one does the work. But whoever was started by the service manager for clients that wait at
+ * its socket has to take them when the other is through. 1: held; 0: not. */
 static int
 take_lock(struct journal *journal, bool activated, struct error *error)
 {

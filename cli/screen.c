@@ -79,7 +79,8 @@ screen_open(struct error *error)
 	    tcgetattr(STDIN_FILENO, &screen->terminal) < 0) {
 		free(screen);
 		error_set(error, ERROR_USAGE, "--watch wants a terminal");
-		error_hint(error, "programs ask `atelier-backup status --json`, and `atelier-backup follow` prints lines");
+		error_hint(
+		    error, "programs ask `atelier-backup status --json`, and `atelier-backup follow` prints lines");
 		return NULL;
 	}
 	block_signals(screen);

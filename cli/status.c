@@ -307,15 +307,16 @@ const struct command command_status = {
     .name = "status",
     .operands = "[SERVICE...]",
     .summary = "how the backups stand, and what needs a person",
-    .help = "Reads the journal only and never touches the network. First comes what needs attention, each "
-	    "with the\n"
-	    "next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
-	    "a service\n"
-	    "has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
-	    "  --watch keeps showing it, with a line per unfinished job: its step, bytes, speed, and why it waits.\n\n"
-	    "  atelier-backup status\n"
-	    "  atelier-backup status web forum\n"
-	    "  atelier-backup status --watch",
+    .help =
+	"Reads the journal only and never touches the network. First comes what needs attention, each "
+	"with the\n"
+	"next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
+	"a service\n"
+	"has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
+	"  --watch keeps showing it, with a line per unfinished job: its step, bytes, speed, and why it waits.\n\n"
+	"  atelier-backup status\n"
+	"  atelier-backup status web forum\n"
+	"  atelier-backup status --watch",
     .options = OPTION_WATCH,
     .most_operands = SIZE_MAX,
     .run = run_status,

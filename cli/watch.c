@@ -97,8 +97,7 @@ watch_job_line(const struct live_job *job, uint64_t speed, int64_t now)
 	} else if (job->has_progress) {
 		add_progress(&line, &job->progress, speed);
 	} else {
-		cleanup_free char *step =
-		    text_printable(job->step != NULL ? job->step : job_state_text(job->state));
+		cleanup_free char *step = text_printable(job->step != NULL ? job->step : job_state_text(job->state));
 		text_add(&line, step);
 	}
 	return text_take(&line);
@@ -184,6 +183,11 @@ disconnect(struct watching *watching)
 static void
 ask_runner(struct watching *watching)
 {
+	/* The first backup makes it. */
+	if (watching->journal == NULL && geteuid() == 0 &&
+	    journal_open_readonly(watching->invocation->state_directory, clock_system(), &watching->journal, NULL) <
+		0)
+		return;
 	const char *journal = watching->journal != NULL ? journal_identity(watching->journal) : NULL;
 	if (watching->client == NULL && is_worth_connecting(watching) &&
 	    engage_running(watching->invocation, journal, &watching->client, NULL) < 0)

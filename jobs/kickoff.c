@@ -67,8 +67,8 @@ kickoff_next(int64_t wall, int64_t kickoff)
 }
 
 void
-kickoff_spread(int64_t wall, int64_t max_delay, const struct service *const *services, size_t count,
-    struct submission *jobs)
+kickoff_spread(
+    int64_t wall, int64_t max_delay, const struct service *const *services, size_t count, struct submission *jobs)
 {
 	for (size_t i = 0; i < count; i++)
 		jobs[i] = (struct submission){.service = services[i], .due_at = wall + backoff_spread(max_delay)};

@@ -21,8 +21,9 @@ char *kickoff_night(int64_t wall, int64_t kickoff);
 /* The next local kickoff time after `wall`. */
 int64_t kickoff_next(int64_t wall, int64_t kickoff);
 
-/* A job for each service, due after its own random delay of 0 to max_delay, drawn here. `jobs` gets `count` of them. */
-void kickoff_spread(int64_t wall, int64_t max_delay, const struct service *const *services, size_t count,
-    struct submission *jobs);
+/* A job for each service, due after its own random delay of 0 to max_delay, drawn here. `jobs` gets `count` of them.
+ */
+void kickoff_spread(
+    int64_t wall, int64_t max_delay, const struct service *const *services, size_t count, struct submission *jobs);
 
 #endif
