@@ -33,6 +33,16 @@ until_true() { # until_true COMMAND...: polls for at most 30 s
 	done
 	return 1
 }
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+took() { # took COMMAND...: how many milliseconds until it comes true
+	local begun
+	begun=$(milliseconds)
+	until "$@" || (($(milliseconds) - begun > 30000)); do sleep 0.01; done
+	echo $(($(milliseconds) - begun))
+}
+runner() { cat "$top/state/runner.lock"; }
+guardian() { ps -o ppid= -p "$(runner)" | tr -d ' '; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
 restic() { command restic -q -r "$top/repo" --password-file "$top/password" --cache-dir "$top/state/cache" --no-lock "$@"; }
 
 ended() { # ended WORDS CODE: how the last `backup` ended
@@ -280,48 +290,92 @@ ended "both complete" 0
 ok "the unit runs" active shared.service
 ok "it was started once, by the last of them" is "$(($(journalctl --sync; journalctl -u shared.service -o cat | grep -c Started) - before))" 1
 
-section "killed while restic reads"
+section "the runner is killed while restic reads"
+begun=$(milliseconds)
+systemctl stop web.socket web-worker.service web.service
+begun=$(milliseconds)
+systemctl start web.socket web.service web-worker.service
+own=$(($(milliseconds) - begun))
 head -c 6M /dev/urandom >"$top/web/blob"
 manifest "\"web\": {\"dataDir\": \"$top/web\", \"data\": {\"sqlite\": \"$top/web/app.db\"}}" '{"uploadKiB": 1000}'
 timeout 120 "$program" backup web >"$top/last" 2>&1 &
 until_true not active web.service
 until_true pgrep -x restic
 until_true grep -q snapshot "$top/last"
-pkill -KILL -f "^$program backup web"
-wait $! 2>/dev/null
+kill -KILL "$(runner)"
+away=$(took active web.service web.socket web-worker.service)
+echo "        active again after $away ms; their own start takes $own ms"
+ok "the service is active again within a second and its own start, and nobody called anything" test "$away" -le $((1000 + own))
+wait $!
+ok "the command has followed the next runner to the good end" is $? 0
+ok "and says so" grep -q 'the runner is gone' "$top/last"
+ok "no process is left" not pgrep -x restic
+ok "no lock is left" is "$(restic list locks)" ""
+ok "nothing is owed" not test -e "$top/state/owed"
+
+section "runner and guardian are killed at once"
+head -c 6M /dev/urandom >"$top/web/blob"
+backup backup web --detach
+ended "the job is handed over" 0
+until_true not active web.service
+until_true pgrep -x restic
+first=$(runner) second=$(guardian)
+kill -STOP "$second"
+kill -KILL "$first" "$second"
+until_true gone "$first"
+until_true gone "$second"
 ok "the service is down, nobody works on it" not active web.service
 backup status
 ended "status says that it was interrupted" 1
 ok "and what to do" has "$last" "recover"
 ok "the file of what is owed names the unit" grep -q web.service "$top/state/owed"
-sed -i 's/1000/0/' "$ATELIER_BACKUP_MANIFEST"
+backup recover --owed
+ended "what is owed can be paid alone" 0
+ok "service, socket and dependant run" active web.service web.socket web-worker.service
+backup status
+ended "the job still waits" 1
 backup recover
 ended "recover ends well" 0
-ok "service, socket and dependant run" active web.service web.socket web-worker.service
 ok "no process is left" not pgrep -x restic
 ok "no lock is left" is "$(restic list locks)" ""
 ok "nothing is owed" not test -e "$top/state/owed"
 
 section "asked to end while restic reads"
 head -c 6M /dev/urandom >"$top/web/blob"
-manifest "\"web\": {\"dataDir\": \"$top/web\", \"data\": {\"sqlite\": \"$top/web/app.db\"}}" '{"uploadKiB": 1000}'
 timeout 120 "$program" backup web >"$top/last" 2>&1 &
 until_true not active web.service
 until_true grep -q snapshot "$top/last"
-pkill -TERM -f "^$program backup web"
+kill -TERM "$(runner)"
 wait $!
-ok "it does not call that good" is $? 1
+ok "the command does not call that good" is $? 1
 ok "the service runs" active web.service web.socket web-worker.service
-sed -i 's/1000/0/' "$ATELIER_BACKUP_MANIFEST"
 backup recover
 ended "the job goes on later" 0
+head -c 6M /dev/urandom >"$top/web/blob"
 timeout 120 "$program" backup web >"$top/last" 2>&1 &
 pid=$!
 until_true pgrep -x restic
+pkill -TERM -f "^$program backup web"
+wait $pid
+ok "a command that is asked to end detaches" is $? 1
+job=$(sqlite3 "$top/state/journal.sqlite" 'SELECT max(id) FROM job')
+backup follow "$job"
+ended "and the job goes on" 0
+head -c 6M /dev/urandom >"$top/web/blob"
+timeout 120 "$program" backup web >"$top/last" 2>&1 &
+pid=$!
+until_true not active web.service
+until_true pgrep -x restic
 kill -INT "$(pgrep -f "^$program backup web")"
 wait $pid
-code=$?
-ok "Ctrl-C cancels, or comes too late" has "$code" '^(4|0)$'
+ok "Ctrl-C cancels" is $? 4
+ok "the service runs" active web.service
+head -c 6M /dev/urandom >"$top/web/blob"
+backup backup web --detach
+until_true not active web.service
+job=$(sqlite3 "$top/state/journal.sqlite" 'SELECT max(id) FROM job')
+backup cancel "$job"
+ended "so does cancel, from anywhere" 0
 ok "the service runs" active web.service
 
 section "an upload that takes too long"
@@ -343,9 +397,10 @@ head -c 4M /dev/urandom >"$top/web/blob"
 manifest "\"web\": {\"dataDir\": \"$top/web\", \"data\": {\"sqlite\": \"$top/web/app.db\"}}, \"plain\": {\"manual\": true, \"paths\": [\"$top/plain\"]}" '{"uploadKiB": 1000}'
 timeout 120 "$program" backup web >"$top/first" 2>&1 &
 until_true pgrep -x restic
+before=$(runner)
 backup backup plain
 ended "hands its job over, follows it, and ends well" 0
-ok "and says so" has "$last" "following it"
+ok "to the same runner" is "$(runner)" "$before"
 wait $!
 ok "the first ends well, too" is $? 0
 

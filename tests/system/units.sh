@@ -40,9 +40,16 @@ until_true() { # polls for at most a minute
 # OnFailure= is queued in the moment of the failure, so there is no gap in which a unit that is to come is not seen.
 at_rest() {
 	local unit
-	for unit in atelier-backup{,-failed,-recover}.service; do
+	for unit in atelier-backup{,-runner,-recover}.service; do
 		[[ $(property "$unit" ActiveState):$(property "$unit" Job) =~ ^(inactive|failed):0?$ ]] || return 1
 	done
+}
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+took() { # took COMMAND...: how many milliseconds until it comes true
+	local begun
+	begun=$(milliseconds)
+	until "$@" >/dev/null 2>&1 || (($(milliseconds) - begun > 60000)); do sleep 0.01; done
+	echo $(($(milliseconds) - begun))
 }
 journal() { sqlite3 "$state/journal.sqlite" "$1"; }
 in_repository() { restic -q -r "$top/repository" --password-file "$top/password" --no-cache --no-lock "$@"; }
@@ -61,6 +68,7 @@ explain() { journalctl --no-pager -q -o short-monotonic -u 'atelier-backup*' -n 
 
 # fresh KIB: another first night, with so many KiB a second to the repository.
 fresh() {
+	until_true at_rest
 	systemctl reset-failed 2>/dev/null
 	systemctl start notes.service
 	rm -rf "$state" "$top/repository"
@@ -88,19 +96,23 @@ cat >/run/systemd/system/notes.service <<END
 [Service]
 ExecStart=$build/atelier-demo-service $top/notes
 END
-# So short that both the one who works and the one who follows have to give signs of life in these tests.
-for unit in atelier-backup atelier-backup-recover; do
-	mkdir -p "/run/systemd/system/$unit.service.d"
-	printf '[Service]\nWatchdogSec=3\n' >"/run/systemd/system/$unit.service.d/watchdog.conf"
-done
+# So short that the runner has to give signs of life in these tests.
+mkdir -p /run/systemd/system/atelier-backup-runner.service.d
+printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/atelier-backup-runner.service.d/watchdog.conf
 systemctl daemon-reload
+systemctl start atelier-backup-runner.socket
+systemctl stop notes.service 2>/dev/null
+begun=$(milliseconds)
 systemctl start notes.service
+own=$(($(milliseconds) - begun))
 until_true test -s "$top/notes/app.db-wal"
 
 section "the files"
-verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-failed.service,-recover.service} 2>&1)
+verified=$(systemd-analyze verify "$installed"/atelier-backup{.service,.timer,-runner.socket,-runner.service,-recover.service} 2>&1)
 ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
 ok "they name the installed program" grep -q '^ExecStart=/usr/local/bin/atelier-backup run$' "$installed/atelier-backup.service"
+ok "the socket can be enabled" systemctl enable -q atelier-backup-runner.socket
+ok "and recovery" systemctl enable -q atelier-backup-recover.service
 manual=$(property atelier-backup.service Documentation)
 manual=${manual#file:}
 ok "and its documentation" test -s "$manual"
@@ -117,7 +129,10 @@ ok "status is content" status_says 0
 ok "there is one snapshot" is "$(snapshots)" 1
 journalctl --sync
 ok "the system's journal has its fields" has "$(journalctl -q -o cat ATELIER_SERVICE=notes ATELIER_STATE=snapshot)" .
-ok "and knows the unit" has "$(journalctl -q -o export -u atelier-backup.service)" ^ATELIER_JOB=1
+ok "and knows the unit" has "$(journalctl -q -o export -u atelier-backup-runner.service)" ^ATELIER_JOB=1
+ok "the runner has ended by itself" property_is atelier-backup-runner.service Result success
+ok "its socket is still there" systemctl is-active atelier-backup-runner.socket
+ok "no guardian was needed" not test -e "$state/runner.log"
 ok "recovery was not needed" is "$(recovery_said)" ''
 
 section "the timer"
@@ -133,16 +148,21 @@ ok "a second run of the same night ends well" property_is atelier-backup.service
 ok "and adds nothing" is "$(journal 'SELECT count(*) FROM job')" 1
 systemctl disable --now -q atelier-backup.timer
 
-kill_main() { kill -KILL "$(property atelier-backup.service MainPID)"; }
-kill_group() { systemctl kill --signal KILL atelier-backup.service; }
-for how in kill_main kill_group; do
+kill_main() { kill -KILL "$(property atelier-backup-runner.service MainPID)"; }
+kill_group() { systemctl kill --signal KILL atelier-backup-runner.service; }
+kill_each() { xargs -r kill -KILL <"/sys/fs/cgroup$(property atelier-backup-runner.service ControlGroup)/cgroup.procs"; }
+hang() { kill -STOP "$(property atelier-backup-runner.service MainPID)"; }
+for how in kill_main kill_group kill_each; do
 	section "killed while the service is down ($how)"
 	open_window
 	"$how"
-	ok "the service comes back" until_true systemctl is-active notes.service
+	away=$(took systemctl is-active notes.service)
+	echo "        active again after $away ms; its own start takes $own ms"
+	ok "the service is active again within a second and its own start" test "$away" -le $((1000 + own))
 	until_true at_rest
-	ok "the run is known to have been killed" property_is atelier-backup.service Result signal
+	ok "the runner came back and ended by itself" property_is atelier-backup-runner.service Result success
 	ok "the recovery ended well" property_is atelier-backup-recover.service Result success
+	ok "the night ended well for who waited" property_is atelier-backup.service Result success
 	ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
 	ok "there is one snapshot" is "$(snapshots)" 1
 	ok "nothing is owed" not test -e "$state/owed"
@@ -151,19 +171,48 @@ for how in kill_main kill_group; do
 	ok "status is content" status_says 0
 done
 
-section "stopped by somebody"
-recovery_said >/dev/null
+section "a runner that hangs"
+open_window
+hang
+ok "the watchdog ends it, and the service is back" until_true systemctl is-active notes.service
+until_true at_rest
+ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+
+section "ExecStopPost= is killed as well"
+mkdir -p /run/systemd/system/atelier-backup-runner.service.d
+printf '[Service]\nExecStopPost=\nExecStopPost=/bin/sh -c "kill -KILL $$$$"\nRestart=no\n' \
+	>/run/systemd/system/atelier-backup-runner.service.d/broken.conf
+systemctl daemon-reload
+open_window
+kill_main
+away=$(took systemctl is-active notes.service)
+echo "        active again after $away ms; its own start takes $own ms"
+ok "the recovery unit brings the service back, within a second" test "$away" -le $((1000 + own))
+until_true at_rest
+ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+rm /run/systemd/system/atelier-backup-runner.service.d/broken.conf
+systemctl daemon-reload
+
+section "the nightly unit is stopped by somebody"
 open_window
 ok "it stops" systemctl stop atelier-backup.service
+ok "the runner goes on" systemctl is-active atelier-backup-runner.service
+until_true at_rest
+ok "and ends the job" is "$(journal 'SELECT state FROM job')" pruned
+ok "status is content" status_says 0
+
+section "the runner is stopped by somebody"
+recovery_said >/dev/null
+open_window
+ok "it stops" systemctl stop atelier-backup-runner.service
 ok "the service is back by then" systemctl is-active notes.service
 until_true at_rest
 ok "nobody recovers what needs no recovery" is "$(recovery_said)" ''
 ok "the job waits" is "$(journal "SELECT count(*) FROM job WHERE outcome = 'running'")" 1
+ok "the night is not called good" property_is atelier-backup.service Result exit-code
 ok "status tells of it" status_says 1
 ok "and how to go on" has "$answer" recover
-ok "recovery by hand" systemctl start atelier-backup-recover.service
-until_true at_rest
-ok "is at work" has "$(recovery_said)" notes
+ok "recovery by hand" timeout 60 atelier-backup recover
 ok "ends the job" is "$(journal 'SELECT state FROM job')" pruned
 ok "status is content" status_says 0
 
@@ -178,15 +227,39 @@ echo secret >"$top/password"
 
 section "recovery beside a run that is well"
 open_window
-begun=$SECONDS
-ok "starts, and follows" timeout 20 systemctl start atelier-backup-recover.service
-until_true has "$(property atelier-backup-recover.service StatusText)" following
-ok "it says so" has "$(property atelier-backup-recover.service StatusText)" following
+ok "ends soon: what is owed is in good hands" timeout 45 systemctl start atelier-backup-recover.service
+ok "well, too" property_is atelier-backup-recover.service Result success
 until_true at_rest
-ok "it took longer than the watchdog's patience" test $((SECONDS - begun)) -gt 3
 ok "the run ended well" property_is atelier-backup.service Result success
-ok "the recovery, too" property_is atelier-backup-recover.service Result success
 ok "there is one snapshot" is "$(snapshots)" 1
+
+section "commands beside the units"
+open_window
+ok "a second command hands over to the same runner" timeout 60 atelier-backup backup notes --detach
+ok "status --watch needs a terminal" not atelier-backup status --watch
+ok "cancel" timeout 60 atelier-backup cancel 1
+ok "the service is back" systemctl is-active notes.service
+until_true at_rest
+ok "the night was cancelled" property_is atelier-backup.service ExecMainStatus 4
+
+section "at boot"
+open_window
+systemctl stop atelier-backup-runner.socket
+systemctl mask --runtime -q atelier-backup-recover.service
+printf '[Service]\nExecStopPost=\nRestart=no\n' \
+	>/run/systemd/system/atelier-backup-runner.service.d/broken.conf
+systemctl daemon-reload
+systemctl kill --signal KILL atelier-backup.service atelier-backup-runner.service
+until_true at_rest
+ok "nobody has brought the service back" not systemctl is-active notes.service
+rm /run/systemd/system/atelier-backup-runner.service.d/broken.conf
+systemctl unmask --runtime -q atelier-backup-recover.service
+systemctl daemon-reload
+ok "what boot starts ends well" timeout 60 systemctl start atelier-backup-recover.service
+ok "the service is back" systemctl is-active notes.service
+ok "and with it came the socket" systemctl is-active atelier-backup-runner.socket
+until_true at_rest
+ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
 
 section "a second instance, as the documentation makes one"
 fresh 0
@@ -194,13 +267,14 @@ sed -n '/^    for unit in/,/^    systemctl daemon-reload/p' "$manual" >"$top/mak
 ok "its units are made" bash -eu "$top/make-instance"
 mkdir /etc/media
 mv /etc/atelier/backup-manifest.json /etc/media/manifest.json
-verified=$(systemd-analyze verify /etc/systemd/system/media-backup{.service,.timer,-failed.service,-recover.service} 2>&1)
+verified=$(systemd-analyze verify /etc/systemd/system/media-backup{.service,.timer,-runner.socket,-runner.service,-recover.service} 2>&1)
 ok "systemd-analyze verify has nothing to say" is "$?:$verified" "0:"
 ok "it starts" systemctl start media-backup.service
 ok "ends well" until_true property_is media-backup.service ActiveState inactive
 ok "there is one snapshot" is "$(snapshots)" 1
 ok "the first instance knows nothing of it" not test -e "$state"
-ok "its recovery is its own" property_is media-backup.service OnFailure media-backup-failed.service
+ok "its runner is its own" test -e /run/media-backup
+ok "its recovery, too" property_is media-backup-runner.service OnFailure media-backup-recover.service
 ok "recovery" systemctl start media-backup-recover.service
 ok "looks at its state" test -e /var/lib/media-backup/journal.sqlite
 ok "and nowhere else" not test -e "$state"

@@ -77,6 +77,11 @@ setup(void **state)
 static int
 teardown(void **state)
 {
+	/* The runner that the command has started would stay a little longer. */
+	assert_int_equal(
+	    shell(*state, "read -r pid < $D/state/runner.lock; kill $pid 2>&-; i=0;"
+			  " while kill -0 $pid 2>&-; do i=$((i + 1)); [ $i -lt 600 ] || exit 1; sleep 0.05; done"),
+	    0);
 	temporary_directory_remove(*state);
 	return 0;
 }

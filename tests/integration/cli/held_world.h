@@ -1,5 +1,5 @@
-/* A world whose backups stand still where a test wants them to, with a service that hooks stop and start: "web" is down
- * while the file `down` is there, and `stopped` and `started` count how often. */
+/* A world whose backups stand still where a test wants them to, with a service that hooks stop and start: "web" is
+ * down while the file `down` is there, and `stopped` and `started` count how often. */
 #ifndef ATELIER_TESTS_INTEGRATION_CLI_HELD_WORLD_H
 #define ATELIER_TESTS_INTEGRATION_CLI_HELD_WORLD_H
 
@@ -38,11 +38,10 @@ held_setup(void **state)
 	const char *at = world->directory;
 	cleanup_free char *script = xasprintf(HELD_RESTIC, at, at, at, world->restic);
 	cleanup_free char *program = world_path(world, "restic");
-	cleanup_free char *services = xasprintf(
-	    "\"web\": {\"data\": {\"files\": [\"%s/data\"]}, \"stopUnits\": [],"
-	    " \"preBackup\": \"echo stop >>%s/stopped; : >%s/down\","
-	    " \"postBackup\": \"echo start >>%s/started; rm -f %s/down\"},"
-	    "\"wiki\": {\"data\": {\"files\": [\"%s/data\"]}}",
+	cleanup_free char *services = xasprintf("\"web\": {\"data\": {\"files\": [\"%s/data\"]}, \"stopUnits\": [],"
+						" \"preBackup\": \"echo stop >>%s/stopped; : >%s/down\","
+						" \"postBackup\": \"echo start >>%s/started; rm -f %s/down\"},"
+						"\"wiki\": {\"data\": {\"files\": [\"%s/data\"]}}",
 	    at, at, at, at, at, at);
 	world_write(world, "restic", script);
 	world_chmod(world, "restic", 0755);

@@ -3,8 +3,8 @@
 
 #include <dirent.h>
 
-/* The issue allows a second beside the service's own start; this is the program with its sanitizers, on a machine with
- * others at work. tests/system measures the second. */
+/* The issue allows a second beside the service's own start; this is the program with its sanitizers, on a machine
+ * with others at work. tests/system measures the second. */
 #define PATIENCE (5 * USEC_PER_SEC)
 
 static void
