@@ -134,6 +134,7 @@ read_wishes(const struct invocation *invocation)
 		return wishes;
 	}
 	wishes.parallel = manifest.parallel;
+	wishes.status_group = take_pointer(manifest.status_group);
 	return wishes;
 }
 
