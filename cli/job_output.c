@@ -25,8 +25,18 @@ job_output_json(const struct job_record *job)
 	json_object_set_new(object, "bytes_added", json_output_count(job->bytes_added));
 	json_object_set_new(object, "missing", json_output_count(job->missing_count));
 	json_object_set_new(object, "away_seconds", json_output_seconds(job->away));
+	json_object_set_new(object, "waiting", json_output_text(job->waiting));
+	json_object_set_new(object, "summary", json_output_text(job->summary));
 	json_object_set_new(object, "error", json_output_error(&job->error));
 	return object;
+}
+
+const char *
+job_output_remark(const struct job_record *job)
+{
+	if (error_is_set(&job->error))
+		return job->error.message;
+	return job->waiting != NULL ? job->waiting : job->summary;
 }
 
 enum tone

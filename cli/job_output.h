@@ -14,4 +14,7 @@ enum tone job_output_tone(enum job_outcome outcome);
  * NULL before it began. */
 char *job_output_duration(const struct job_record *job, int64_t now);
 
+/* Why it failed, why it waits, or what it did; NULL: there is nothing to say. */
+const char *job_output_remark(const struct job_record *job);
+
 #endif

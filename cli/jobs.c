@@ -32,7 +32,7 @@ on_job(void *context, const struct job_record *job)
 	table_take(table, job_output_duration(job, output->now));
 	table_take(table, job->away > 0 ? text_duration(job->away) : NULL);
 	table_take(table, job->snapshot_id != NULL ? text_size(job->bytes_added) : NULL);
-	table_add(table, job->error.message);
+	table_add(table, job_output_remark(job));
 }
 
 static void
@@ -54,7 +54,7 @@ run_jobs(const struct invocation *invocation)
 {
 	static const struct table_column columns[] = {{"JOB", true}, {"SERVICE", false}, {"STATE", false},
 	    {"OUTCOME", false}, {"SUBMITTED", false}, {"TOOK", true}, {"AWAY", true}, {"ADDED", true},
-	    {"REASON", false}};
+	    {"REMARK", false}};
 	cleanup_table struct table table = {.columns = columns, .column_count = ARRAY_LENGTH(columns)};
 	cleanup_journal struct journal *journal = NULL;
 	cleanup_error struct error error = {.code = ERROR_NONE};

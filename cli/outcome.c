@@ -58,6 +58,8 @@ print_words(const struct job_record *job)
 		cleanup_free char *away = text_duration(job->away);
 		text_printf(&words, ", away for %s", away);
 	}
+	if (job->summary != NULL)
+		text_printf(&words, ", %s", job->summary);
 	printf("%s%s%s\n", terminal_tone(stdout, tone), words.string, terminal_end(stdout, tone));
 	if (error_is_set(&job->error))
 		printf("  %s (job %lld)\n", job->error.message, (long long)job->id);
@@ -97,7 +99,8 @@ outcome_report(const struct invocation *invocation, struct journal *journal, con
 			print_json(&job);
 		else
 			print_words(&job);
-		code = outcome_graver(code, outcome_code(job.outcome));
+		bool put_off = job.kind == JOB_KIND_PRUNE && job.outcome == OUTCOME_CANCELLED;
+		code = outcome_graver(code, put_off ? CODE_COMPLETE : outcome_code(job.outcome));
 	}
 	fflush(stdout);
 	return code;

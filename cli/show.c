@@ -47,6 +47,10 @@ print_job(const struct job_record *job)
 	enum tone tone = job_output_tone(job->outcome);
 	printf("%-12s %s%s%s\n", "outcome", terminal_tone(stdout, tone), job_outcome_word(job->outcome),
 	    terminal_end(stdout, tone));
+	if (job->waiting != NULL)
+		print_text("waits", job->waiting);
+	if (job->summary != NULL)
+		print_text("summary", job->summary);
 	if (error_is_set(&job->error)) {
 		print_owned("reason", xasprintf("%s (%s, %s)", job->error.message, error_code_word(job->error.code),
 					  error_class_word(error_class_of(job->error.code))));
@@ -172,7 +176,8 @@ show_words(struct journal *journal, const struct job_record *job, struct error *
 	cleanup_obligations struct obligation_list owed = {.count = 0};
 	print_job(job);
 	print_snapshot(job);
-	print_spec(&job->spec);
+	if (job->kind == JOB_KIND_BACKUP)
+		print_spec(&job->spec);
 	if (print_transitions(journal, job->id, error) < 0 ||
 	    journal_obligations(journal, job->id, false, &owed, error) < 0)
 		return -1;

@@ -1,5 +1,6 @@
 /* `status`: what the journal knows about each service, and what needs a person. Never touches the network. */
 #include "cli/command.h"
+#include "cli/engage.h"
 #include "cli/job_output.h"
 #include "cli/json_output.h"
 #include "cli/status_report.h"
@@ -12,21 +13,38 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Facts of the services, in their order. */
 static int
-gather(struct journal *journal, const struct service *const *services, size_t count, struct journal_facts *ret_facts,
-    struct status_house *house, struct error *error)
+gather(struct journal *journal, char *const *names, struct journal_facts *ret_facts, struct status_house *house,
+    struct error *error)
 {
-	cleanup_free char **names = xcalloc(count + 1, sizeof(*names));
-	for (size_t i = 0; i < count; i++)
-		names[i] = services[i]->name;
-	if (journal_facts_read(journal, names, ret_facts, error) < 0)
-		return -1;
 	bool free_lock = true;
-	if (journal != NULL && journal_lock_runner(journal, &free_lock, NULL, error) < 0)
+	if (journal_facts_read(journal, names, ret_facts, error) < 0 ||
+	    (journal != NULL && journal_lock_runner(journal, &free_lock, NULL, error) < 0))
 		return -1;
 	house->runner_alive = !free_lock;
 	return 0;
+}
+
+/* The journal is root's; members of the status group ask the runner. */
+static int
+ask_runner(const struct invocation *invocation, char *const *names, struct journal_facts *ret_facts,
+    struct status_house *house, struct error *error)
+{
+	struct control_client *client = NULL;
+	cleanup_error struct error refused = {0};
+	int connected = engage_running(invocation, NULL, &client, &refused);
+	if (connected <= 0) {
+		error_prefix(error, "%s, and no runner can be asked",
+		    error_is_set(&refused) ? refused.message : "nobody listens");
+		return -1;
+	}
+	struct live_job_list jobs = {0};
+	error_clear(error);
+	int result = control_client_status(client, names, &jobs, ret_facts, error);
+	live_job_list_clear(&jobs);
+	control_client_close(client);
+	house->runner_alive = true;
+	return result;
 }
 
 static enum tone
@@ -163,6 +181,28 @@ print_lines(const struct status_report *report, const struct status_house *house
 	table_print(&table, file);
 }
 
+static void
+print_maintenance(const struct status_house *house, FILE *file)
+{
+	if (house->maintenance == NULL)
+		return;
+	fputc('\n', file);
+	for (size_t i = 0; i < STATUS_MAINTENANCE_COUNT; i++) {
+		const struct service_facts *facts = &house->maintenance[i];
+		const char *word = job_kind_word(status_maintenance_kinds[i]);
+		if (!facts->has_good) {
+			fprintf(file, "%s: never yet\n", word);
+			continue;
+		}
+		cleanup_free char *age = text_duration(house->now > facts->good.at ? house->now - facts->good.at : 0);
+		bool same = facts->has_verdict && facts->verdict.id == facts->good.job_id;
+		const char *words = same ? facts->verdict.summary : NULL;
+		cleanup_free char *summary = words != NULL ? text_printable(words) : NULL;
+		fprintf(
+		    file, "%s: %s ago%s%s\n", word, age, summary != NULL ? ", " : "", summary != NULL ? summary : "");
+	}
+}
+
 static json_t *
 good_json(const struct status_line *line)
 {
@@ -199,6 +239,25 @@ line_json(const struct status_line *line)
 	return object;
 }
 
+static json_t *
+maintenance_json(const struct status_house *house)
+{
+	json_t *array = json_array();
+	for (size_t i = 0; i < STATUS_MAINTENANCE_COUNT; i++) {
+		const struct service_facts *facts = &house->maintenance[i];
+		json_t *object = json_object();
+		json_object_set_new(object, "kind", json_output_text(job_kind_word(status_maintenance_kinds[i])));
+		json_object_set_new(
+		    object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
+		json_object_set_new(
+		    object, "last_finished", facts->has_verdict ? job_output_json(&facts->verdict) : json_null());
+		json_object_set_new(
+		    object, "last_good", facts->has_good ? json_output_time(facts->good.at) : json_null());
+		json_array_append_new(array, object);
+	}
+	return array;
+}
+
 static void
 print_json(const struct status_report *report, const struct status_house *house)
 {
@@ -220,6 +279,8 @@ print_json(const struct status_report *report, const struct status_house *house)
 		json_array_append_new(attention, object);
 	}
 	json_object_set_new(document, "attention", attention);
+	if (house->maintenance != NULL)
+		json_object_set_new(document, "maintenance", maintenance_json(house));
 	json_output_begin_list(document, "services");
 	for (size_t i = 0; i < report->line_count; i++)
 		json_output_list_entry(line_json(&report->lines[i]), i);
@@ -232,6 +293,7 @@ struct question {
 	const struct manifest *manifest;
 	const struct service *const *services;
 	size_t count;
+	bool whole; /* no service was named: the repository is told about, too */
 };
 
 struct answer {
@@ -249,12 +311,26 @@ answer_clear(struct answer *answer)
 
 #define cleanup_answer __attribute__((cleanup(answer_clear)))
 
+/* Facts come in the order of the names: the services, then retention and prune. Borrowed, but for the array. */
+static char **
+names_of(const struct question *question)
+{
+	static char retention[] = "(retention)", prune[] = "(prune)";
+	char **names = xcalloc(question->count + STATUS_MAINTENANCE_COUNT + 1, sizeof(*names));
+	for (size_t i = 0; i < question->count; i++)
+		names[i] = question->services[i]->name;
+	if (question->whole) {
+		names[question->count] = retention;
+		names[question->count + 1] = prune;
+	}
+	return names;
+}
+
 static int
 find_answer(const struct question *question, struct answer *ret_answer, struct error *error)
 {
 	cleanup_journal struct journal *journal = NULL;
-	if (journal_open_readonly(question->invocation->state_directory, clock_system(), &journal, error) < 0)
-		return -1;
+	cleanup_free char **names = names_of(question);
 	struct status_house *house = &ret_answer->house;
 	struct journal_facts *facts = &ret_answer->facts;
 	*house = (struct status_house){
@@ -262,12 +338,20 @@ find_answer(const struct question *question, struct answer *ret_answer, struct e
 	    .kickoff = question->manifest->kickoff,
 	    .max_delay = question->manifest->max_delay,
 	};
-	if (gather(journal, question->services, question->count, facts, house, error) < 0)
+	int result = journal_open_readonly(question->invocation->state_directory, clock_system(), &journal, error);
+	if (result == 0)
+		result = gather(journal, names, facts, house, error);
+	else if (error->code == ERROR_PERMISSION)
+		result = ask_runner(question->invocation, names, facts, house, error);
+	if (result < 0)
 		return -1;
+	size_t asked = question->count;
+	if (facts->count == asked + STATUS_MAINTENANCE_COUNT)
+		house->maintenance = &facts->services[asked];
 	house->owed = &facts->owed;
 	house->given_up = &facts->given_up;
 	house->quarantined = facts->quarantined;
-	status_report_make(house, question->services, facts->services, facts->count, &ret_answer->report);
+	status_report_make(house, question->services, facts->services, asked, &ret_answer->report);
 	return 0;
 }
 
@@ -283,6 +367,7 @@ status_of(const struct question *question)
 	} else {
 		print_attention(&answer.report, stdout);
 		print_lines(&answer.report, &answer.house, stdout);
+		print_maintenance(&answer.house, stdout);
 	}
 	return status_report_code(&answer.report);
 }
@@ -294,6 +379,7 @@ print_for_watch(void *context, FILE *file, struct error *error)
 	if (find_answer(context, &answer, error) < 0)
 		return -1;
 	print_lines(&answer.report, &answer.house, file);
+	print_maintenance(&answer.house, file);
 	fputc('\n', file);
 	print_attention(&answer.report, file);
 	return 0;
@@ -314,6 +400,7 @@ run_status(const struct invocation *invocation)
 	    .manifest = &manifest,
 	    .services = services,
 	    .count = count,
+	    .whole = invocation->operand_count == 0,
 	};
 	if (invocation->watch)
 		return watch(invocation, print_for_watch, &question);

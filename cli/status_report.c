@@ -170,6 +170,40 @@ explain_verdict(struct status_report *report, const struct status_line *line, en
 	    job->error.message != NULL ? job->error.message : "no reason was recorded");
 }
 
+/* Nothing is wrong yet, and nobody has to wonder why nothing happens. */
+static void
+explain_waiting(struct status_report *report, const char *subject, const struct service_facts *facts)
+{
+	const struct job_record *job = facts->has_current ? &facts->current : NULL;
+	if (job == NULL || job->state != JOB_DELAYING || job->waiting == NULL)
+		return;
+	cleanup_free char *hint =
+	    xasprintf("'atelier-backup retry %lld' tries at once, 'atelier-backup cancel %lld' gives "
+		      "it up",
+		(long long)job->id, (long long)job->id);
+	add_attention(
+	    report, STATUS_GOOD, subject, hint, "waits for attempt %lld: %s", (long long)job->attempt, job->waiting);
+}
+
+/* Stays until one has succeeded. */
+static void
+explain_maintenance(struct status_report *report, enum job_kind kind, const struct service_facts *facts)
+{
+	const struct job_record *job = &facts->verdict;
+	if (facts->has_verdict && job->outcome == OUTCOME_FAILED) {
+		cleanup_free char *hint =
+		    job->error.hint != NULL
+			? xstrdup(job->error.hint)
+			: xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
+		add_attention(report, STATUS_FAILED, job_kind_word(kind), hint, "failed: %s",
+		    job->error.message != NULL ? job->error.message : "no reason was recorded");
+	} else if (facts->has_verdict && job->outcome == OUTCOME_PARTIAL) {
+		add_attention(report, STATUS_PARTIAL, job_kind_word(kind), job->error.hint, "%s",
+		    job->error.message != NULL ? job->error.message : "no reason was recorded");
+	}
+	explain_waiting(report, job_kind_word(kind), facts);
+}
+
 static void
 explain_overdue(struct status_report *report, const struct status_line *line)
 {
@@ -209,6 +243,10 @@ status_report_make(const struct status_house *house, const struct service *const
 		explain_overdue(&report, &report.lines[i]);
 	for (size_t i = 0; i < count; i++)
 		explain_verdict(&report, &report.lines[i], OUTCOME_PARTIAL, STATUS_PARTIAL);
+	for (size_t i = 0; house->maintenance != NULL && i < STATUS_MAINTENANCE_COUNT; i++)
+		explain_maintenance(&report, status_maintenance_kinds[i], &house->maintenance[i]);
+	for (size_t i = 0; i < count; i++)
+		explain_waiting(&report, services[i]->name, &facts[i]);
 	if (house->quarantined > 0)
 		add_attention(&report, STATUS_GOOD, "journal",
 		    "they are kept in its table 'quarantine'; docs/journal.md says how to look at them",

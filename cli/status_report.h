@@ -18,7 +18,12 @@ struct status_house {
 	const struct obligation_list *owed;
 	const struct obligation_list *given_up;
 	int64_t quarantined;
+	const struct service_facts *maintenance; /* STATUS_MAINTENANCE_COUNT of them; NULL: not asked about */
 };
+
+/* What is told about the repository beside the services, in this order. */
+static const enum job_kind status_maintenance_kinds[] = {JOB_KIND_RETENTION, JOB_KIND_PRUNE};
+#define STATUS_MAINTENANCE_COUNT (sizeof(status_maintenance_kinds) / sizeof(status_maintenance_kinds[0]))
 
 /* The worst that is to be said about a service; ordered. */
 #define STATUS_CONDITION_LIST(X)                                                                                     \

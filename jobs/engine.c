@@ -113,6 +113,15 @@ job_post(struct job *job, enum job_event event, const struct error *error)
 
 static void begin_step(struct job *job);
 
+/* A prune that found no room between the locks of others is put off to the next night: nothing has failed. */
+static enum job_outcome
+ends_as(const struct job_record *record)
+{
+	enum error_class class = error_class_of(record->error.code);
+	bool put_off = record->kind == JOB_KIND_PRUNE && class == ERROR_CLASS_BUSY;
+	return class == ERROR_CLASS_CANCELLED || put_off ? OUTCOME_CANCELLED : OUTCOME_FAILED;
+}
+
 /* What a new state means for the row. The verdict of a failed attempt is kept in the transition's message
  * only: the next attempt begins with a clean one. */
 static void
@@ -150,8 +159,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 		record->ended_at = now;
 		break;
 	case JOB_FAILED:
-		record->outcome =
-		    error_class_of(record->error.code) == ERROR_CLASS_CANCELLED ? OUTCOME_CANCELLED : OUTCOME_FAILED;
+		record->outcome = ends_as(record);
 		record->ended_at = now;
 		break;
 	}
