@@ -376,8 +376,8 @@ flood_with_names(struct fixture *fixture, int unused)
 	struct control_call call = {.request = CONTROL_STATUS, .number = 1, .names = names, .with_facts = true};
 	struct packer packer;
 	control_call_pack(&call, &packer);
-	for (;;) {
-		send(control_client_descriptor(client), packer.buffer.data, packer.buffer.size, MSG_NOSIGNAL);
+	/* Until the runner ends. */
+	while (send(control_client_descriptor(client), packer.buffer.data, packer.buffer.size, MSG_NOSIGNAL) > 0) {
 		char answers[65536];
 		while (recv(control_client_descriptor(client), answers, sizeof(answers), MSG_DONTWAIT) > 0)
 			continue;
@@ -478,10 +478,11 @@ keep_sixty_connections(struct fixture *fixture, int unused)
 	}
 	child_requires(let_in <= CONTROL_MOST_CLIENTS - CONTROL_KEPT_FOR_ROOT);
 	child_requires(let_in >= CONTROL_MOST_CLIENTS - CONTROL_KEPT_FOR_ROOT - 2);
+	close(crowd_is_in[0]);
 	child_requires(write(crowd_is_in[1], "!", 1) == 1);
-	/* The parent ends it. */
-	for (;;)
-		pause();
+	/* The parent ends it, or has ended. */
+	struct pollfd parent = {.fd = crowd_is_in[1]};
+	poll(&parent, 1, -1);
 }
 
 static void
