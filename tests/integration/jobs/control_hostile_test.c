@@ -351,7 +351,7 @@ ask_as_a_member(struct fixture *fixture, int primary)
 	child_requires(error.code == ERROR_RUNNER_GONE);
 }
 
-/* As much as one may ask at once, again and again, without taking an answer. */
+/* As much as one may ask at once, again and again. */
 static void
 flood_with_names(struct fixture *fixture, int unused)
 {
@@ -376,10 +376,17 @@ flood_with_names(struct fixture *fixture, int unused)
 	struct control_call call = {.request = CONTROL_STATUS, .number = 1, .names = names, .with_facts = true};
 	struct packer packer;
 	control_call_pack(&call, &packer);
+	size_t sent = 0;
 	/* Until the runner ends. */
-	while (send(control_client_descriptor(client), packer.buffer.data, packer.buffer.size, MSG_NOSIGNAL) > 0) {
+	for (;;) {
+		struct pollfd runner = {.fd = control_client_descriptor(client), .events = POLLIN | POLLOUT};
+		poll(&runner, 1, -1);
+		ssize_t count = send(runner.fd, packer.buffer.data + sent, packer.buffer.size - sent, MSG_NOSIGNAL);
+		if (count < 0 && errno != EAGAIN)
+			return;
+		sent = count < 0 ? sent : (sent + (size_t)count) % packer.buffer.size;
 		char answers[65536];
-		while (recv(control_client_descriptor(client), answers, sizeof(answers), MSG_DONTWAIT) > 0)
+		while (recv(runner.fd, answers, sizeof(answers), MSG_DONTWAIT) > 0)
 			continue;
 	}
 }
