@@ -351,7 +351,7 @@ ask_as_a_member(struct fixture *fixture, int primary)
 	child_requires(error.code == ERROR_RUNNER_GONE);
 }
 
-/* As much as one may ask at once, again and again, without taking an answer. */
+/* As much as one may ask at once, again and again. */
 static void
 flood_with_names(struct fixture *fixture, int unused)
 {
@@ -376,10 +376,17 @@ flood_with_names(struct fixture *fixture, int unused)
 	struct control_call call = {.request = CONTROL_STATUS, .number = 1, .names = names, .with_facts = true};
 	struct packer packer;
 	control_call_pack(&call, &packer);
+	size_t sent = 0;
+	/* Until the runner ends. */
 	for (;;) {
-		send(control_client_descriptor(client), packer.buffer.data, packer.buffer.size, MSG_NOSIGNAL);
+		struct pollfd runner = {.fd = control_client_descriptor(client), .events = POLLIN | POLLOUT};
+		poll(&runner, 1, -1);
+		ssize_t count = send(runner.fd, packer.buffer.data + sent, packer.buffer.size - sent, MSG_NOSIGNAL);
+		if (count < 0 && errno != EAGAIN)
+			return;
+		sent = count < 0 ? sent : (sent + (size_t)count) % packer.buffer.size;
 		char answers[65536];
-		while (recv(control_client_descriptor(client), answers, sizeof(answers), MSG_DONTWAIT) > 0)
+		while (recv(runner.fd, answers, sizeof(answers), MSG_DONTWAIT) > 0)
 			continue;
 	}
 }
@@ -478,10 +485,11 @@ keep_sixty_connections(struct fixture *fixture, int unused)
 	}
 	child_requires(let_in <= CONTROL_MOST_CLIENTS - CONTROL_KEPT_FOR_ROOT);
 	child_requires(let_in >= CONTROL_MOST_CLIENTS - CONTROL_KEPT_FOR_ROOT - 2);
+	close(crowd_is_in[0]);
 	child_requires(write(crowd_is_in[1], "!", 1) == 1);
-	/* The parent ends it. */
-	for (;;)
-		pause();
+	/* The parent ends it, or has ended. */
+	struct pollfd parent = {.fd = crowd_is_in[1]};
+	poll(&parent, 1, -1);
 }
 
 static void

@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 #include <grp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -171,8 +172,10 @@ house_start_runner(struct house *house)
 	fflush(NULL);
 	house->runner = fork();
 	assert_true(house->runner >= 0);
-	if (house->runner == 0)
+	if (house->runner == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		exit(house_be_runner(house)); /* the sanitizers look for leaks on the way out */
+	}
 }
 
 /* Waits for its end; the code it exits with. */
