@@ -224,8 +224,9 @@ static enum exit_code
 refuse_the_real_thing(const struct invocation *invocation)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
-	error_set(&error, ERROR_USAGE, "snapshots are not removed by this command");
-	error_hint(&error, "say --dry-run to see what would go");
+	error_set(&error, ERROR_USAGE, "snapshots are removed after each run of backups, not by this command");
+	error_hint(
+	    &error, "say --dry-run to see what would go; `atelier-backup status` tells how the last one ended");
 	return cli_fail(invocation, &error, CODE_USAGE);
 }
 
@@ -262,7 +263,10 @@ const struct command command_retention = {
     .summary = "which snapshots would be removed, and why the others stay",
     .help =
 	"Asks the repository for its snapshots and judges those of each service by \"retention\" in the manifest.\n"
-	"Nothing goes of a service whose newest backup is not good, and never the last good backup.\n\n"
+	"Nothing goes of a service whose newest backup is not good, and never the last good backup. What is shown is "
+	"removed "
+	"by the\n"
+	"job \"(retention)\" that follows each run of backups.\n\n"
 	"  atelier-backup retention --dry-run\n"
 	"  atelier-backup retention --dry-run web mail",
     .options = OPTION_DRY_RUN,
