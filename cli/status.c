@@ -1,5 +1,6 @@
 /* `status`: what the journal knows about each service, and what needs a person. Never touches the network. */
 #include "cli/command.h"
+#include "cli/engage.h"
 #include "cli/job_output.h"
 #include "cli/json_output.h"
 #include "cli/status_report.h"
@@ -14,19 +15,51 @@
 
 /* Facts of the services, in their order. */
 static int
-gather(struct journal *journal, const struct service *const *services, size_t count, struct journal_facts *ret_facts,
-    struct status_house *house, struct error *error)
+read_journal(const struct invocation *invocation, char *const *names, struct journal_facts *ret_facts,
+    bool *ret_runner_alive, struct error *error)
 {
-	cleanup_free char **names = xcalloc(count + 1, sizeof(*names));
-	for (size_t i = 0; i < count; i++)
-		names[i] = services[i]->name;
-	if (journal_facts_read(journal, names, ret_facts, error) < 0)
+	cleanup_journal struct journal *journal = NULL;
+	if (journal_open_readonly(invocation->state_directory, clock_system(), &journal, error) < 0 ||
+	    journal_facts_read(journal, names, ret_facts, error) < 0)
 		return -1;
 	bool free_lock = true;
 	if (journal != NULL && journal_lock_runner(journal, &free_lock, NULL, error) < 0)
 		return -1;
-	house->runner_alive = !free_lock;
+	*ret_runner_alive = !free_lock;
 	return 0;
+}
+
+/* For members of the status group, who may not read the journal. False where no runner tells. */
+static bool
+ask_runner(const struct invocation *invocation, char *const *names, struct journal_facts *ret_facts)
+{
+	struct control_client *client = NULL;
+	cleanup_error struct error ignored = {.code = ERROR_NONE};
+	if (engage_running(invocation, NULL, &client, &ignored) <= 0)
+		return false;
+	struct live_job_list jobs = {.items = NULL};
+	bool told = control_client_status(client, names, &jobs, ret_facts, &ignored) == 0;
+	live_job_list_clear(&jobs);
+	control_client_close(client);
+	return told;
+}
+
+static int
+gather(const struct invocation *invocation, const struct service *const *services, size_t count,
+    struct journal_facts *ret_facts, bool *ret_runner_alive, struct error *error)
+{
+	cleanup_free char **names = xcalloc(count + 1, sizeof(*names));
+	for (size_t i = 0; i < count; i++)
+		names[i] = services[i]->name;
+	cleanup_error struct error failure = {.code = ERROR_NONE};
+	if (read_journal(invocation, names, ret_facts, ret_runner_alive, &failure) == 0)
+		return 0;
+	if (failure.code == ERROR_PERMISSION && ask_runner(invocation, names, ret_facts)) {
+		*ret_runner_alive = true;
+		return 0;
+	}
+	error_move(error, &failure);
+	return -1;
 }
 
 static enum tone
@@ -252,9 +285,6 @@ answer_clear(struct answer *answer)
 static int
 find_answer(const struct question *question, struct answer *ret_answer, struct error *error)
 {
-	cleanup_journal struct journal *journal = NULL;
-	if (journal_open_readonly(question->invocation->state_directory, clock_system(), &journal, error) < 0)
-		return -1;
 	struct status_house *house = &ret_answer->house;
 	struct journal_facts *facts = &ret_answer->facts;
 	*house = (struct status_house){
@@ -262,7 +292,7 @@ find_answer(const struct question *question, struct answer *ret_answer, struct e
 	    .kickoff = question->manifest->kickoff,
 	    .max_delay = question->manifest->max_delay,
 	};
-	if (gather(journal, question->services, question->count, facts, house, error) < 0)
+	if (gather(question->invocation, question->services, question->count, facts, &house->runner_alive, error) < 0)
 		return -1;
 	house->owed = &facts->owed;
 	house->given_up = &facts->given_up;
@@ -325,11 +355,13 @@ const struct command command_status = {
     .operands = "[SERVICE...]",
     .summary = "how the backups stand, and what needs a person",
     .help =
-	"Reads the journal only and never touches the network. First comes what needs attention, each "
-	"with the\n"
-	"next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
-	"a service\n"
-	"has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
+	"Reads the journal, or asks the runner where the journal may not be read (manifest: statusGroup), and "
+	"never touches\n"
+	"the network. First comes what needs attention, each with the next step; then a line per service. "
+	"Exits with 1 when\n"
+	"something failed or stands still, 5 when a service has no good backup that is young enough, 3 when the "
+	"last one is\n"
+	"partial, else 0.\n\n"
 	"  --watch keeps showing it, with a line per unfinished job: its step, bytes, speed, and why it waits.\n\n"
 	"  atelier-backup status\n"
 	"  atelier-backup status web forum\n"
