@@ -1,6 +1,10 @@
 /* Commands are clients of one runner: they hand jobs over, follow, come back, cancel and try again. */
 #include "tests/integration/cli/held_world.h"
 
+#include <grp.h>
+
+#define NOBODY 65534
+
 /* ---- handing over ---- */
 
 static void
@@ -248,6 +252,43 @@ on_a_terminal_ctrl_c_asks(void **state)
 	}
 }
 
+/* The runner tells members of the group what is in a journal that they may not read. */
+static void
+members_of_the_status_group_see_the_status(void **state)
+{
+	struct world *world = *state;
+	if (geteuid() != 0)
+		fail_msg("this needs root, to be somebody else");
+	const struct group *group = getgrgid(NOBODY);
+	assert_non_null(group);
+	cleanup_free char *services =
+	    xasprintf("\"web\": {\"data\": {\"files\": [\"%s/data\"]}}}, \"statusGroup\": \"%s\", \"schedule\": {",
+		world->directory, group->gr_name);
+	world_manifest(world, services);
+	assert_int_equal(chmod(world->directory, 0777), 0);
+	world_chmod(world, "manifest.json", 0644);
+	held_hold(world);
+	expect_run(world, "backup web --detach", 0);
+	until_true(world_has(world, "reading"));
+	world->user = NOBODY;
+	expect_run(world, "status", 5);
+	expect_words(world->out, "snapshot");
+	json_t *document = expect_json(world, "status --json", 5);
+	assert_true(json_is_true(json_object_get(document, "runner")));
+	json_decref(document);
+	expect_run(world, "cancel 1", 2);
+	world->user = 0;
+	held_release(world);
+	expect_run(world, "follow 1", 0);
+	until_true(world_runner(world) == 0);
+
+	/* Nobody is there to tell. */
+	world->user = NOBODY;
+	expect_run(world, "status", 1);
+	expect_words(world->err, "journal");
+	world->user = 0;
+}
+
 int
 main(void)
 {
@@ -267,6 +308,7 @@ main(void)
 	    held_test(a_follower_only_detaches),
 	    held_test(signals_detach),
 	    held_test(on_a_terminal_ctrl_c_asks),
+	    held_test(members_of_the_status_group_see_the_status),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
