@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "cli/guardian.h"
+#include "cli/interrupt.h"
 #include "core/alloc.h"
 #include "core/clock.h"
 
@@ -161,6 +162,7 @@ engage_submit(const struct invocation *invocation, const char *journal, const st
 		struct control_client *client = NULL;
 		if (engage(invocation, journal, ENGAGE_PATIENCE, &client, error) < 0)
 			return -1;
+		interrupt_hold();
 		if (control_client_submit(client, submission, ret_submitted, error) == 0) {
 			*ret_client = client;
 			return 0;
