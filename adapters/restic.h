@@ -79,7 +79,7 @@ struct restic_progress {
 	uint64_t files_done;
 	uint64_t files_total;
 	uint64_t errors;
-	int64_t seconds_left; /* negative: not known */
+	int64_t seconds_left; /* at most a year; negative: not known */
 };
 
 struct restic_backup_request {

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define WORDS_LENGTH ((size_t)2000)
+#define WORDS_LENGTH      ((size_t)2000)
+#define MOST_SECONDS_LEFT (INT64_C(365) * 24 * 3600)
 
 json_t *
 restic_output_object(const char *line, size_t length)
@@ -54,17 +55,25 @@ progress_fraction(const json_t *object, uint64_t bytes_total)
 	return json_is_number(value) && fraction >= 0 && fraction <= 1 ? fraction : -1;
 }
 
+/* While hardly a byte has gone, restic computes ages from it (seen: 9938368242149). */
+static int64_t
+progress_seconds_left(const json_t *object)
+{
+	const json_t *left = json_object_get(object, "seconds_remaining");
+	int64_t seconds = json_is_integer(left) ? json_integer_value(left) : -1;
+	return seconds >= 0 && seconds <= MOST_SECONDS_LEFT ? seconds : -1;
+}
+
 void
 restic_output_progress(const json_t *object, struct restic_progress *ret_progress)
 {
-	const json_t *left = json_object_get(object, "seconds_remaining");
 	struct restic_progress progress = {
 	    .bytes_done = count_or_zero(object, "bytes_done"),
 	    .bytes_total = count_or_zero(object, "total_bytes"),
 	    .files_done = count_or_zero(object, "files_done"),
 	    .files_total = count_or_zero(object, "total_files"),
 	    .errors = count_or_zero(object, "error_count"),
-	    .seconds_left = json_is_integer(left) && json_integer_value(left) >= 0 ? json_integer_value(left) : -1,
+	    .seconds_left = progress_seconds_left(object),
 	};
 	progress.fraction = progress_fraction(object, progress.bytes_total);
 	*ret_progress = progress;

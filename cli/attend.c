@@ -316,6 +316,8 @@ attend(const struct attendance *attendance)
 	    progress_new(clock_system(), attendance->invocation->json, attendance->invocation->verbose);
 	attending.interrupt = interrupt_new(attendance->on_interrupt);
 	int result = follow_to_the_end(&attending, &error);
+	if (attendance->ret_left != NULL)
+		*attendance->ret_left = result < 0 || attending.detached || attending.lost;
 	control_client_close(attending.client);
 	interrupt_free(attending.interrupt);
 	progress_free(attending.progress);

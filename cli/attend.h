@@ -18,6 +18,7 @@ struct attendance {
 	bool all;     /* ... or all there are */
 	int64_t seen; /* the newest transition that was there before the jobs were: what follows is shown */
 	enum interrupt_wish on_interrupt; /* what SIGINT means where nobody can be asked */
+	bool *ret_left; /* may be NULL: left before the end, by wish or because the runner could not go on */
 };
 
 /* Returns the exit code that the jobs come to, after a line (or a JSON document) about each; CODE_FAILED when it was

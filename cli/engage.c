@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "cli/guardian.h"
+#include "cli/interrupt.h"
 #include "core/alloc.h"
 #include "core/clock.h"
 
@@ -35,12 +36,12 @@ check_journal(const struct invocation *invocation, const char *journal, const st
 
 /* 1: connected; 0: nobody there, or somebody who is just ending; -1 */
 static int
-try_to_connect(
-    const struct invocation *invocation, const char *journal, struct control_client **ret_client, struct error *error)
+try_to_connect(const struct invocation *invocation, const char *journal, int64_t patience,
+    struct control_client **ret_client, struct error *error)
 {
 	cleanup_free char *path = engage_socket(invocation);
 	struct control_client *client = NULL;
-	int result = control_client_connect(path, HELLO_PATIENCE, &client, error);
+	int result = control_client_connect(path, patience, &client, error);
 	if (result < 0 && error->code == ERROR_RUNNER_GONE) {
 		error_clear(error);
 		return 0;
@@ -59,7 +60,7 @@ int
 engage_running(
     const struct invocation *invocation, const char *journal, struct control_client **ret_client, struct error *error)
 {
-	return try_to_connect(invocation, journal, ret_client, error);
+	return try_to_connect(invocation, journal, HELLO_PATIENCE, ret_client, error);
 }
 
 /* ---- beginning one ---- */
@@ -131,15 +132,14 @@ engage(const struct invocation *invocation, const char *journal, int64_t patienc
     struct error *error)
 {
 	int64_t deadline = clock_monotonic(clock_system()) + patience;
-	for (;;) {
-		int result = try_to_connect(invocation, journal, ret_client, error);
+	/* A runner that is being started by systemd has not answered yet, but has let us in: it is waited for. */
+	for (int64_t left = patience; left > 0; left = deadline - clock_monotonic(clock_system())) {
+		int result = try_to_connect(invocation, journal, left, ret_client, error);
 		if (result != 0)
 			return result < 0 ? -1 : 0;
-		if (clock_monotonic(clock_system()) > deadline)
-			break;
 		if (begin_runner(invocation, deadline, error) < 0)
 			return -1;
-		result = try_to_connect(invocation, journal, ret_client, error);
+		result = try_to_connect(invocation, journal, left, ret_client, error);
 		if (result != 0)
 			return result < 0 ? -1 : 0;
 		/* Another one holds the journal and does not listen: it is beginning, or ending. */
@@ -161,6 +161,7 @@ engage_submit(const struct invocation *invocation, const char *journal, const st
 		struct control_client *client = NULL;
 		if (engage(invocation, journal, ENGAGE_PATIENCE, &client, error) < 0)
 			return -1;
+		interrupt_hold();
 		if (control_client_submit(client, submission, ret_submitted, error) == 0) {
 			*ret_client = client;
 			return 0;

@@ -19,16 +19,30 @@ struct interrupt {
 	struct termios terminal; /* as it was before we asked */
 };
 
-struct interrupt *
-interrupt_new(enum interrupt_wish unasked)
+static sigset_t
+our_signals(void)
 {
-	struct interrupt *interrupt = xcalloc(1, sizeof(*interrupt));
-	interrupt->unasked = unasked;
 	sigset_t ours;
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGINT);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGHUP);
+	return ours;
+}
+
+void
+interrupt_hold(void)
+{
+	sigset_t ours = our_signals();
+	sigprocmask(SIG_BLOCK, &ours, NULL);
+}
+
+struct interrupt *
+interrupt_new(enum interrupt_wish unasked)
+{
+	struct interrupt *interrupt = xcalloc(1, sizeof(*interrupt));
+	interrupt->unasked = unasked;
+	sigset_t ours = our_signals();
 	sigprocmask(SIG_BLOCK, &ours, &interrupt->before);
 	interrupt->signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 	/* A terminal that is gone, a pager that was left: seen when something is written, and no reason to die. */

@@ -11,6 +11,10 @@ struct interrupt;
 
 enum interrupt_wish { INTERRUPT_NONE, INTERRUPT_DETACH, INTERRUPT_CANCEL };
 
+/* From now on these signals wait for an interrupt_new: what is handed over in between is followed, or detached from,
+ * in good order. */
+void interrupt_hold(void);
+
 /* SIGINT, SIGTERM and SIGHUP are taken note of from now on, and end nothing by themselves. `unasked` is what SIGINT
  * means where nobody can be asked, because stdin or the screen is no terminal. */
 struct interrupt *interrupt_new(enum interrupt_wish unasked);

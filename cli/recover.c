@@ -2,6 +2,7 @@
 #include "cli/attend.h"
 #include "cli/engage.h"
 #include "cli/json_output.h"
+#include "cli/outcome.h"
 #include "cli/owed.h"
 #include "core/alloc.h"
 
@@ -33,18 +34,18 @@ something_is_owed(struct journal *journal)
 	return journal_obligations(journal, 0, true, &owed, NULL) < 0 || owed.count > 0;
 }
 
-/* What was given up waits for a person, and that one is here. While jobs are at work it has to wait a little more. */
+/* What was given up waits for a person, and that one is here. *ret_busy: jobs are at work, and it has to wait. */
 static enum exit_code
-retry_given_up(const struct invocation *invocation, struct control_client *client, bool quiet)
+retry_given_up(const struct invocation *invocation, struct control_client *client, bool *ret_busy)
 {
 	cleanup_error struct error error = {0};
 	struct control_recovered recovered = {0};
+	*ret_busy = false;
 	if (control_client_recover(client, &recovered, &error) < 0) {
-		if (error.code == ERROR_SYSTEM_BUSY && invocation->detach)
-			return CODE_COMPLETE;
-		return cli_fail(invocation, &error, CODE_FAILED);
+		*ret_busy = error.code == ERROR_SYSTEM_BUSY;
+		return *ret_busy ? CODE_COMPLETE : cli_fail(invocation, &error, CODE_FAILED);
 	}
-	if (recovered.tried > 0 || (invocation->json && !quiet))
+	if (recovered.tried > 0 || (invocation->json && !invocation->detach))
 		print_given_up(invocation, &recovered);
 	error_clear(&recovered.failure);
 	return recovered.paid < recovered.tried ? CODE_FAILED : CODE_COMPLETE;
@@ -58,7 +59,8 @@ count_job(void *context, const struct job_record *job)
 }
 
 static enum exit_code
-attend_all(const struct invocation *invocation, struct journal *journal, struct control_client *client, int64_t seen)
+attend_all(const struct invocation *invocation, struct journal *journal, struct control_client *client, int64_t seen,
+    bool *ret_left)
 {
 	return attend(&(struct attendance){
 	    .invocation = invocation,
@@ -67,7 +69,30 @@ attend_all(const struct invocation *invocation, struct journal *journal, struct 
 	    .all = true,
 	    .seen = seen,
 	    .on_interrupt = INTERRUPT_CANCEL,
+	    .ret_left = ret_left,
 	});
+}
+
+/* Units of dead runners first; what was given up earlier has waited for a person already. */
+static enum exit_code
+see_to_the_end(
+    const struct invocation *invocation, struct journal *journal, struct control_client *client, int64_t seen)
+{
+	cleanup_error struct error error = {0};
+	enum exit_code code = CODE_COMPLETE;
+	for (bool busy = true, left; busy;) {
+		code = outcome_graver(code, attend_all(invocation, journal, client, seen, &left));
+		if (left)
+			return code;
+		if (journal_last_transition(journal, &seen, &error) < 0 ||
+		    engage(invocation, journal_identity(journal), PATIENCE, &client, &error) < 0)
+			return cli_fail(invocation, &error, cli_code_of(error.code));
+		/* Somebody may have submitted jobs since: they are followed, too. */
+		code = outcome_graver(code, retry_given_up(invocation, client, &busy));
+		if (!busy)
+			control_client_close(client);
+	}
+	return something_is_owed(journal) ? CODE_FAILED : code;
 }
 
 static enum exit_code
@@ -82,20 +107,13 @@ recover(const struct invocation *invocation, struct journal *journal)
 	    journal_last_transition(journal, &seen, &error) < 0 ||
 	    engage(invocation, journal_identity(journal), PATIENCE, &client, &error) < 0)
 		return cli_fail(invocation, &error, cli_code_of(error.code));
-	enum exit_code code = CODE_COMPLETE;
 	if (invocation->detach) {
-		code = retry_given_up(invocation, client, true);
+		bool busy;
+		enum exit_code code = retry_given_up(invocation, client, &busy);
 		control_client_close(client);
 		return code;
 	}
-	/* Units of dead runners first; what was given up earlier has waited for a person already. */
-	code = attend_all(invocation, journal, client, seen);
-	if (engage(invocation, journal_identity(journal), PATIENCE, &client, &error) < 0)
-		return cli_fail(invocation, &error, cli_code_of(error.code));
-	enum exit_code given_up = retry_given_up(invocation, client, false);
-	control_client_close(client);
-	if (given_up != CODE_COMPLETE || something_is_owed(journal))
-		code = CODE_FAILED;
+	enum exit_code code = see_to_the_end(invocation, journal, client, seen);
 	if (unfinished == 0 && code == CODE_COMPLETE && !invocation->json)
 		puts("nothing is owed and nothing is half done");
 	return code;

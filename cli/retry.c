@@ -23,6 +23,7 @@ ask(const struct invocation *invocation, struct journal *journal, const struct m
 	struct control_client *client = NULL;
 	if (engage(invocation, journal_identity(journal), ENGAGE_PATIENCE, &client, error) < 0)
 		return -1;
+	interrupt_hold();
 	for (size_t i = 0; i < jobs->count; i++) {
 		const struct service *spec = spec_of(journal, manifest, jobs->ids[i]);
 		/* The new job takes the place of the old one: it is what is followed. */

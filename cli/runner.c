@@ -23,6 +23,9 @@
 #define IDLE_PATIENCE (5 * USEC_PER_SEC)
 #define LOCK_INTERVAL (USEC_PER_SEC / 10)
 
+/* What the service manager is asked for while another runner holds the lock: that may take a night. */
+#define START_PATIENCE (10 * USEC_PER_SEC)
+
 /* Where there is no manifest that can be read: a job knows itself what it is to do, and what is owed has to be paid
  * when /etc is broken, too. */
 #define DEFAULT_PARALLEL 2
@@ -194,6 +197,7 @@ take_lock(struct journal *journal, bool activated, struct error *error)
 			log_notice("another runner (pid %d) holds the journal; waiting for its end", (int)holder);
 			sd_notifyf(0, "STATUS=waiting for the end of another runner (pid %d)", (int)holder);
 		}
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%lld", (long long)START_PATIENCE);
 		nanosleep(&(struct timespec){.tv_nsec = LOCK_INTERVAL * 1000}, NULL);
 	}
 }

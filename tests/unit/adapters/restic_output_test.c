@@ -112,6 +112,7 @@ test_hostile_progress_is_not_known(void **state)
 	    "{\"percent_done\":null,\"bytes_done\":-5,\"total_bytes\":1.5,\"seconds_remaining\":-"
 	    "9223372036854775808}",
 	    "{\"percent_done\":[],\"seconds_remaining\":1e18,\"files_done\":{}}",
+	    "{\"percent_done\":-1,\"seconds_remaining\":9938368242149}",
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(hostile); i++) {
