@@ -24,14 +24,14 @@ a_second_command_hands_its_jobs_over(void **state)
 	pid_t runner = world_runner(world);
 	assert_true(runner > 0);
 	expect_run(world, "backup wiki --detach", 0);
-	expect_words(world->out, "wiki: job 2");
+	expect_words(world->out, "wiki: job 3"); /* the second is the retention that follows the first */
 	assert_int_equal(world_runner(world), runner);
 	held_release(world);
 	world_end(world, first);
 	assert_int_equal(world->code, 0);
 	expect_run(world, "follow 1", 0);
 	expect_words(world->out, "web: complete");
-	expect_run(world, "follow 2", 0);
+	expect_run(world, "follow 3", 0);
 	expect_words(world->out, "wiki: complete");
 }
 
@@ -213,7 +213,7 @@ signals_detach(void **state)
 		expect_words(world->err, "atelier-backup follow");
 		assert_true(world_has(world, "down"));
 		held_release(world);
-		cleanup_free char *line = xasprintf("follow %zu", i + 1);
+		cleanup_free char *line = xasprintf("follow %zu", 2 * i + 1);
 		expect_run(world, line, 0);
 		expect_words(world->out, "web: complete");
 	}
@@ -247,7 +247,7 @@ on_a_terminal_ctrl_c_asks(void **state)
 		expect_words(terminal.seen.string, answers[i].words);
 		text_clear(&terminal.seen);
 		held_release(world);
-		cleanup_free char *line = xasprintf("follow %zu", i + 1);
+		cleanup_free char *line = xasprintf("follow %zu", 2 * i + 1);
 		expect_run(world, line, answers[i].code == 4 ? 4 : 0);
 	}
 }

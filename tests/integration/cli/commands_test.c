@@ -138,7 +138,7 @@ a_backup_is_seen_by_every_command(void **state)
 	expect_run(world, "show 1", 0);
 	expect_words(world->out, "checkpoint  snapshot");
 	expect_words(world->out, "/data");
-	expect_run(world, "show 2", 2);
+	expect_run(world, "show 3", 2);
 	expect_run(world, "show 0", 2);
 	expect_run(world, "show one", 2);
 	/* A service that is gone from the manifest keeps its snapshots. */

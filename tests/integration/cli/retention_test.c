@@ -152,6 +152,8 @@ nothing_goes_of_a_service_in_doubt(void **state)
 	expect_run(world, "backup web", 0);
 	expect_run(world, "retention --dry-run web", 0);
 	expect_words(world->out, "web: 1 of 3 snapshots would be removed\n");
+	/* The retention that follows a backup has the repository alone. */
+	expect_run(world, "follow", 0);
 	run_restic(world, (char *[]){"restic", "forget", "--quiet", "latest", NULL});
 	expect_run(world, "retention --dry-run web", 0);
 	expect_words(world->out, "web: skipped: the last good backup, ");
