@@ -153,9 +153,12 @@ void engine_observe(struct engine *engine, const struct engine_observer *observe
 /* Called whenever the engine has worked off all its events: the runner looks what to wait for next. */
 void engine_on_idle(struct engine *engine, void (*idle)(void *context), void *context);
 
-/* Loads every unfinished job of the journal that the engine does not have yet, and the due times of those that wait.
- * Jobs past `pending` were left by a dead runner and are taken over with the event RECOVER. */
+/* Loads every unfinished job of the journal that the engine does not have yet. Jobs past `pending` were left by a
+ * dead runner and are taken over with the event RECOVER. */
 int engine_load(struct engine *engine, struct error *error);
+
+/* Only those that owe something, for one who pays and leaves the rest to the next runner. */
+int engine_load_owing(struct engine *engine, struct error *error);
 
 /* Gives the jobs that are due their places, fires deadlines and parked steps. Called by the runner's timers.
  */

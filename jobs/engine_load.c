@@ -63,19 +63,8 @@ load_job(struct engine *engine, int64_t id, struct error *error)
 	return 0;
 }
 
-/* Somebody may have asked for it sooner (journal_hasten). */
 static int
-refresh_due_time(struct job *job, struct error *error)
-{
-	cleanup_job struct job_record record = {0};
-	int found = journal_job(job->engine->settings.journal, job->record.id, &record, error);
-	if (found > 0)
-		job->record.due_at = record.due_at;
-	return found < 0 ? -1 : 0;
-}
-
-int
-engine_load(struct engine *engine, struct error *error)
+load(struct engine *engine, bool only_owing, struct error *error)
 {
 	if (error_is_set(&engine->journal_error))
 		return 0; /* what it says now would be taken for work */
@@ -83,12 +72,26 @@ engine_load(struct engine *engine, struct error *error)
 	struct job_filter filter = {.unfinished = true};
 	int result = journal_jobs(engine->settings.journal, &filter, collect_id, &ids, error);
 	for (size_t i = 0; result == 0 && i < ids.count; i++) {
-		struct job *job = engine_find(engine, ids.items[i]);
-		if (job == NULL)
+		if (engine_find(engine, ids.items[i]) != NULL)
+			continue;
+		cleanup_obligations struct obligation_list owed = {0};
+		if (only_owing)
+			result = journal_obligations(engine->settings.journal, ids.items[i], true, &owed, error);
+		if (result == 0 && (!only_owing || owed.count > 0))
 			result = load_job(engine, ids.items[i], error);
-		else if (job->record.state == JOB_DELAYING)
-			result = refresh_due_time(job, error);
 	}
 	free(ids.items);
 	return result;
+}
+
+int
+engine_load(struct engine *engine, struct error *error)
+{
+	return load(engine, false, error);
+}
+
+int
+engine_load_owing(struct engine *engine, struct error *error)
+{
+	return load(engine, true, error);
 }

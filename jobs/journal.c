@@ -35,7 +35,6 @@ journal_new(const char *state_directory, const struct clock *clock, bool read_on
 	    .clock = clock,
 	    .read_only = read_only,
 	    .lock_descriptor = -1,
-	    .submission_descriptor = -1,
 	};
 	return journal;
 }
@@ -45,8 +44,6 @@ journal_close(struct journal *journal)
 {
 	if (journal == NULL)
 		return;
-	if (journal->submission_descriptor >= 0)
-		close(journal->submission_descriptor);
 	if (journal->lock_descriptor >= 0)
 		close(journal->lock_descriptor);
 	journal_drop_statements(journal);

@@ -49,10 +49,6 @@ const char *journal_identity(const struct journal *journal);
 int journal_lock_runner(struct journal *journal, bool *ret_held, pid_t *ret_holder, struct error *error);
 void journal_unlock_runner(struct journal *journal);
 
-/* A descriptor that becomes readable when another process submitted jobs (inotify on STATE_DIR/submitted);
- * the caller reads and drops what is in it, then looks for new jobs. Owned by the journal. */
-int journal_submission_descriptor(struct journal *journal, struct error *error);
-
 /* ---- submitting ---- */
 
 struct submission {
@@ -70,8 +66,7 @@ int
 journal_submit(struct journal *journal, enum run_kind kind, const char *night, const struct submission *submissions,
     size_t count, int64_t *ret_run, bool *ret_added, int64_t *job_ids, struct error *error);
 
-/* A job that waits (pending or delaying) is due now. Any process may ask; the runner learns of it as of a submission.
- */
+/* A job that waits (pending or delaying) is due now. */
 int journal_hasten(struct journal *journal, int64_t job_id, struct error *error);
 
 struct run_record {

@@ -25,8 +25,7 @@ struct journal {
 	bool relaxed;   /* the transaction at hand need not be on the disk when it returns */
 	int wal_frames; /* after the last commit */
 	char identity[17];
-	int lock_descriptor;       /* -1: not open */
-	int submission_descriptor; /* -1: not open */
+	int lock_descriptor; /* -1: not open */
 };
 
 /* ---- errors ---- */
@@ -191,11 +190,6 @@ enum job_column {
 /* A job from a row of JOB_COLUMNS, without its spec. -1 with the reason why the row cannot be read; *ret_job is then
  * untouched. */
 int journal_read_columns(const struct statement *row, struct job_record *ret_job, struct error *reason);
-
-/* ---- submissions ---- */
-
-/* Wakes whoever watches journal_submission_descriptor. */
-void journal_announce(const struct journal *journal);
 
 /* ---- rows that cannot be read ---- */
 

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 
 static int
 runner_error(const struct journal *journal, const char *doing, const char *name, struct error *error)
@@ -121,35 +120,4 @@ journal_unlock_runner(struct journal *journal)
 	if (journal->lock_descriptor >= 0)
 		close(journal->lock_descriptor);
 	journal->lock_descriptor = -1;
-}
-
-/* ---- new jobs ---- */
-
-void
-journal_announce(const struct journal *journal)
-{
-	/* Closing a file that was open for writing is what the watch waits for; nothing needs to be written,
-	 * so a full disk does not matter. Without the file, the runner finds the jobs when it looks by
-	 * itself. */
-	cleanup_free char *path = xasprintf("%s/submitted", journal->directory);
-	int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (descriptor >= 0)
-		close(descriptor);
-}
-
-int
-journal_submission_descriptor(struct journal *journal, struct error *error)
-{
-	if (journal->submission_descriptor >= 0)
-		return journal->submission_descriptor;
-	/* The file has to be there before it can be watched. */
-	if (!journal->read_only)
-		journal_announce(journal);
-	cleanup_close int descriptor = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	cleanup_free char *path = xasprintf("%s/submitted", journal->directory);
-	if (descriptor < 0 || inotify_add_watch(descriptor, path, IN_CLOSE_WRITE) < 0)
-		return runner_error(journal, "watch", "submitted", error);
-	journal->submission_descriptor = descriptor;
-	descriptor = -1;
-	return journal->submission_descriptor;
 }

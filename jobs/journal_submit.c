@@ -124,8 +124,6 @@ journal_submit(struct journal *journal, enum run_kind kind, const char *night, c
 		return -1;
 	if (journal_end(journal, submit(journal, &request, &answer, error), error) < 0)
 		return -1;
-	if (answer.added)
-		journal_announce(journal);
 	*ret_run = answer.run_id;
 	*ret_added = answer.added;
 	for (size_t i = 0; job_ids != NULL && i < count; i++)
@@ -142,10 +140,7 @@ journal_hasten(struct journal *journal, int64_t job_id, struct error *error)
 	int result = journal_execute(journal,
 	    "UPDATE job SET due_at = ? WHERE id = ? AND due_at > ? AND state IN ('pending', 'delaying')",
 	    VALUES(integer_value(now), integer_value(job_id), integer_value(now)), error);
-	if (journal_end(journal, result, error) < 0)
-		return -1;
-	journal_announce(journal);
-	return 0;
+	return journal_end(journal, result, error);
 }
 
 /* ---- how a run stands ---- */

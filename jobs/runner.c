@@ -562,7 +562,9 @@ take_over(struct runner *runner, struct error *error)
 	/* Jobs that owe nothing are not even looked at by one who only pays. */
 	if (settings->until_paid)
 		engine_close(runner->engine);
-	if ((!settings->until_paid || owed.count > 0) && engine_load(runner->engine, error) < 0)
+	int result =
+	    settings->until_paid ? engine_load_owing(runner->engine, error) : engine_load(runner->engine, error);
+	if (result < 0)
 		return -1;
 	report.jobs = engine_unfinished(runner->engine);
 	if (settings->recovered != NULL)

@@ -177,7 +177,7 @@ void
 judge_journal(struct crash_case *crash)
 {
 	static const char *const known[] = {
-	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock", "submitted", "cache"};
+	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock", "cache"};
 	struct journal *journal = open_journal(crash);
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	cleanup_obligations struct obligation_list owed = {.count = 0};

@@ -20,14 +20,13 @@ a_new_journal_is_private_whatever_the_umask(void **state)
 	bool held;
 	struct error error = {.code = ERROR_NONE};
 	assert_success(journal_lock_runner(journal, &held, NULL, &error), &error);
-	assert_success(journal_submission_descriptor(journal, &error), &error);
 	assert_int_equal(umask(mask), 0);
 
 	struct stat status;
 	assert_int_equal(stat(fixture->state, &status), 0);
 	assert_int_equal(status.st_mode & 07777, 0700);
 	static const char *const names[] = {
-	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock", "submitted"};
+	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock"};
 	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
 		cleanup_free char *path = state_path(fixture, names[i]);
 		if (stat(path, &status) < 0)
@@ -391,59 +390,6 @@ looking_at_the_lock_does_not_take_it(void **state)
 
 /* ---- waking ---- */
 
-static void
-submit_from_elsewhere(struct fixture *fixture, int hasten)
-{
-	struct journal *journal;
-	child_requires(journal_open(fixture->state, &fixture->clock, &journal, NULL) == 0);
-	if (hasten != 0)
-		child_requires(journal_hasten(journal, hasten, NULL) == 0);
-	else
-		submit_one(journal, RUN_MANUAL, NULL, "web");
-	journal_close(journal);
-}
-
-static bool
-becomes_readable(int descriptor, int patience)
-{
-	struct pollfd waiting = {.fd = descriptor, .events = POLLIN};
-	return poll(&waiting, 1, patience) == 1;
-}
-
-static void
-drain(int descriptor)
-{
-	char events[4096];
-	while (read(descriptor, events, sizeof(events)) > 0)
-		;
-}
-
-static void
-a_submission_wakes_the_runner(void **state)
-{
-	struct fixture *fixture = *state;
-	struct journal *journal = fixture_open(fixture);
-	struct error error = {.code = ERROR_NONE};
-	int descriptor = journal_submission_descriptor(journal, &error);
-	assert_success(descriptor, &error);
-	assert_int_equal(journal_submission_descriptor(journal, &error), descriptor);
-	assert_false(becomes_readable(descriptor, 0));
-
-	run_child(fixture, submit_from_elsewhere, 0);
-	assert_true(becomes_readable(descriptor, 10000));
-	drain(descriptor);
-	assert_false(becomes_readable(descriptor, 0));
-	run_child(fixture, submit_from_elsewhere, 1);
-	assert_true(becomes_readable(descriptor, 10000));
-	drain(descriptor);
-	cleanup_job struct job_record job = load_job(journal, 1);
-	assert_int_equal(job.due_at, NOW);
-
-	/* What the runner itself writes does not wake it. */
-	move_job(journal, &job, JOB_DELAYING);
-	assert_false(becomes_readable(descriptor, 0));
-}
-
 /* ---- crash points ---- */
 
 #ifdef ATELIER_CRASH_POINTS
@@ -545,7 +491,6 @@ main(void)
 	    fixture_test(the_wal_is_folded_in_by_two_writers),
 	    fixture_test(one_process_holds_the_runner_lock),
 	    fixture_test(looking_at_the_lock_does_not_take_it),
-	    fixture_test(a_submission_wakes_the_runner),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
