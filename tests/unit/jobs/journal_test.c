@@ -388,8 +388,6 @@ looking_at_the_lock_does_not_take_it(void **state)
 	journal_close(reader);
 }
 
-/* ---- waking ---- */
-
 /* ---- crash points ---- */
 
 #ifdef ATELIER_CRASH_POINTS
