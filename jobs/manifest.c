@@ -282,6 +282,7 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	    .parallel = draft.limits.parallel,
 	    .kickoff = draft.schedule.time,
 	    .max_delay = draft.schedule.max_delay,
+	    .retry = draft.retry,
 	    .prune = draft.prune,
 	};
 	manifest->status_group = take_pointer(draft.status_group);

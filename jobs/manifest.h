@@ -20,6 +20,12 @@ struct prune_settings {
 	int64_t max_duration;     /* microseconds, default 2 h */
 };
 
+/* What follows a failure that may pass, also in each service. */
+struct retry_settings {
+	int64_t attempts; /* in all, 1..100, default 3 */
+	int64_t delay;    /* before the second one, default 5 minutes; it doubles */
+};
+
 struct manifest {
 	char *path;
 	int version;
@@ -28,6 +34,7 @@ struct manifest {
 	int64_t parallel;  /* jobs at once, 1..64, default 2 */
 	int64_t kickoff;   /* schedule.time as microseconds since local midnight, default 02:00 */
 	int64_t max_delay; /* schedule.maxDelay, 0..24 h, default 2 h */
+	struct retry_settings retry;
 	struct prune_settings prune;
 	char *status_group;       /* whose members may read status through the runner's socket; NULL: root alone */
 	struct service *services; /* sorted by name */

@@ -102,9 +102,7 @@ struct manifest_draft {
 		int64_t parallel, upload_kib, download_kib, nice, io_class, io_level;
 	} limits;
 	struct deadlines deadlines;
-	struct {
-		int64_t attempts, delay;
-	} retry;
+	struct retry_settings retry;
 	int64_t overdue_after;
 	int64_t settle;
 	struct retention_draft retention;

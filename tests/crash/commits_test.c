@@ -1,5 +1,6 @@
 /* A run in which something happens at the N-th commit to the journal, for every N until a run has no N-th commit any
- * more: the program is killed, or the disk is full from then on. */
+ * more: the runner is killed, or the client before it has handed its jobs over, or the disk is full from then on. */
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -7,8 +8,9 @@
 #include "tests/crash/judgement.h"
 #include "tests/crash/sweep.h"
 
-#define LEAST_COMMITS 25
-#define MOST_COMMITS  400
+#define LEAST_COMMITS        25
+#define LEAST_CLIENT_COMMITS 2 /* the journal is made, and it is tried whether it can be written to */
+#define MOST_COMMITS         400
 
 /* Whoever stopped a service brings it back without a journal; what is lost is said, with what to do about it. */
 static void
@@ -22,26 +24,49 @@ end_by_full_disk(struct crash_case *crash, int status)
 	judge_processes(crash);
 }
 
+/* It had handed nothing over. */
+static void
+end_of_client(struct crash_case *crash, int status)
+{
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		case_fail(crash, "the run has the wait status %d", status);
+}
+
 int
 main(int count, char **arguments)
 {
-	/* Counted from the start of the command: what it submits is part of it. */
 	static struct sweep sweeps[] = {
 	    {
 		.name = "killed_after_every_commit",
 		.events = "commits",
-		.fault = {"ATELIER_BACKUP_CRASH_AFTER_COMMIT", .process = "command", .judge_end = end_by_kill},
+		.fault = {"ATELIER_BACKUP_CRASH_AFTER_COMMIT", .judge_end = end_by_kill},
 		.first_cases = MOST_COMMITS,
 		.until_spared = true,
 		.least = LEAST_COMMITS,
 	    },
 	    {
+		.name = "client_killed_after_every_commit",
+		.events = "commits of the client",
+		.fault = {"ATELIER_BACKUP_CRASH_AFTER_COMMIT", .process = "command", .judge_end = end_of_client},
+		.first_cases = MOST_COMMITS,
+		.until_spared = true,
+		.least = LEAST_CLIENT_COMMITS,
+	    },
+	    {
 		.name = "disk_full_from_every_commit",
 		.events = "commits",
-		.fault = {"ATELIER_BACKUP_FAIL_COMMIT", .process = "command", .judge_end = end_by_full_disk},
+		.fault = {"ATELIER_BACKUP_FAIL_COMMIT", .judge_end = end_by_full_disk},
 		.first_cases = MOST_COMMITS,
 		.until_spared = true,
 		.least = LEAST_COMMITS,
+	    },
+	    {
+		.name = "disk_full_from_every_commit_of_the_client",
+		.events = "commits of the client",
+		.fault = {"ATELIER_BACKUP_FAIL_COMMIT", .process = "command", .judge_end = end_by_full_disk},
+		.first_cases = MOST_COMMITS,
+		.until_spared = true,
+		.least = LEAST_CLIENT_COMMITS,
 	    },
 	};
 	return sweep_main(count, arguments, sweeps, ARRAY_LENGTH(sweeps));

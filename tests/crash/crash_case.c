@@ -13,11 +13,13 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/file.h"
+#include "tests/crash/judgement.h"
 #include "tests/crash/services.h"
 #include "tests/unit/core/temporary.h"
 
 /* restic 0.14 tries for 44 s to read the lock of another restic that has just ended; that is no hang of ours. */
 #define PATIENCE     (4 * USEC_PER_MIN)
+#define LOOK         (10 * USEC_PER_MSEC)
 #define SLOW_KIB     1024
 #define OUTPUT_LIMIT ((size_t)1024 * 1024)
 
@@ -213,17 +215,78 @@ case_start(struct crash_case *crash)
 	crash->command = spawn(crash, true, output, arguments);
 }
 
-pid_t
-case_victim(struct crash_case *crash)
-{
-	return crash->ended ? 0 : crash->command;
-}
-
 bool
 case_wait_until(struct crash_case *crash, int64_t time)
 {
 	int status;
 	return crash->ended || reap_until(crash, crash->command, time, &status);
+}
+
+/* Whoever holds the lock; 0: nobody. */
+static pid_t
+find_runner(const struct crash_case *crash)
+{
+	cleanup_free char *path = case_path(crash, "state/runner.lock");
+	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (descriptor < 0 || fcntl(descriptor, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	char digits[24] = "";
+	if (pread(descriptor, digits, sizeof(digits) - 1, 0) <= 0)
+		return 0;
+	/* One that has just taken the lock has not yet written over who had it before. */
+	pid_t pid = (pid_t)strtol(digits, NULL, 10);
+	return pid > 0 && kill(pid, 0) == 0 ? pid : 0;
+}
+
+pid_t
+case_victim(struct crash_case *crash)
+{
+	int64_t deadline = clock_monotonic(clock_system()) + PATIENCE;
+	pid_t runner = find_runner(crash);
+	for (int64_t now; runner == 0; runner = find_runner(crash)) {
+		now = clock_monotonic(clock_system());
+		if (case_wait_until(crash, now + USEC_PER_MSEC))
+			return 0;
+		if (now > deadline)
+			case_fail(crash, "nobody advances the jobs");
+	}
+	return runner;
+}
+
+bool
+case_kill_runner(struct crash_case *crash)
+{
+	pid_t runner = case_victim(crash);
+	crash->killed_at = clock_wall(clock_system());
+	return runner > 0 && kill(runner, SIGKILL) == 0;
+}
+
+static bool
+is_idle(struct crash_case *crash)
+{
+	size_t unfinished, complete;
+	count_jobs(crash, &unfinished, &complete);
+	return unfinished == 0;
+}
+
+void
+case_end_runner(struct crash_case *crash)
+{
+	int64_t deadline = clock_monotonic(clock_system()) + PATIENCE;
+	pid_t told = 0;
+	while (count_strangers(crash) > 0) {
+		pid_t runner = find_runner(crash);
+		int64_t now = clock_monotonic(clock_system());
+		if (now > deadline)
+			case_fail(crash, "the runner does not end");
+		if (runner != 0 && runner != told && is_idle(crash)) {
+			kill(runner, SIGTERM);
+			told = runner;
+		}
+		int status;
+		reap_until(crash, 0, now + LOOK, &status);
+	}
 }
 
 int
@@ -235,12 +298,7 @@ case_finish(struct crash_case *crash)
 	take_output(crash, output);
 	if (!crash->ended)
 		case_fail(crash, "no end after minutes");
-	if (!WIFSIGNALED(crash->status))
-		return crash->status;
-	cleanup_free char *words = take_pointer(crash->output);
-	case_must(crash, PROGRAM, "recover", NULL);
-	free(crash->output);
-	crash->output = take_pointer(words);
+	case_end_runner(crash);
 	return crash->status;
 }
 
@@ -263,15 +321,59 @@ write_file(struct crash_case *crash, const char *name, const char *content)
 }
 
 static void
-make_repository(struct crash_case *crash)
+set_variable(const struct crash_case *crash, const char *name, const char *file)
+{
+	cleanup_free char *path = case_path(crash, "%s", file);
+	setenv(name, path, 1);
+}
+
+static void
+make_snapshot(struct crash_case *crash, const char *host, const char *service, size_t number)
+{
+	cleanup_free char *tags = xasprintf("service:%s,job:old-%s-%s-%zu", service, host, service, number);
+	cleanup_free char *time = xasprintf("2020-01-0%zu 02:00:00", number);
+	case_must(crash, getenv("ATELIER_BACKUP_RESTIC"), "--quiet", "--no-cache", "backup", "--host", host, "--tag",
+	    tags, "--time", time, TEST_SOURCE_DIR "/tests/crash/service_hook", NULL);
+}
+
+static void
+take_signals(void)
+{
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+void
+case_make_repository(struct crash_case *crash)
 {
 	static const char *const parts[] = {"data", "index", "locks", "snapshots"};
+	take_signals();
+	crash->directory = xstrdup(crash->root);
 	cleanup_free char *repository = case_path(crash, "repository");
 	case_must(crash, "cp", "-r", TEST_SOURCE_DIR "/tests/fixtures/repository", repository, NULL);
 	for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
 		cleanup_free char *part = case_path(crash, "repository/%s", parts[i]);
 		make_directory(crash, part);
 	}
+	write_file(crash, "password", "backup");
+	set_variable(crash, "RESTIC_REPOSITORY", "repository");
+	set_variable(crash, "RESTIC_PASSWORD_FILE", "password");
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		for (size_t number = 1; number <= SNAPSHOTS_OLD; number++)
+			make_snapshot(crash, HOST, service_names[i], number);
+	make_snapshot(crash, HOST_OTHER, service_names[0], 1);
+}
+
+static void
+copy_repository(struct crash_case *crash)
+{
+	cleanup_free char *template = xasprintf("%s/repository", crash->root);
+	cleanup_free char *repository = case_path(crash, "repository");
+	case_must(crash, "cp", "-r", template, repository, NULL);
 	write_file(crash, "location", repository);
 	write_file(crash, "password", "backup");
 }
@@ -283,12 +385,15 @@ write_manifest(struct crash_case *crash)
 	const char *top = crash->directory;
 	int64_t deadline = crash->fault->snapshot_seconds != 0 ? crash->fault->snapshot_seconds : 120;
 	text_printf(&manifest,
-	    "{\"version\": 2, \"host\": \"host\","
+	    "{\"version\": 2, \"host\": \"" HOST "\","
 	    " \"repository\": {\"file\": \"%s/location\", \"passwordFile\": \"%s/password\"},"
 	    " \"schedule\": {\"maxDelay\": 0}, \"retry\": {\"delay\": 0}, \"settle\": 0,"
+	    " \"retention\": {\"last\": %d, \"daily\": 0, \"weekly\": 0, \"monthly\": 0},"
+	    " \"prune\": {\"every\": \"%s\"},"
 	    " \"limits\": {\"uploadKiB\": %d},"
 	    " \"deadlines\": {\"hook\": 20, \"stop\": 20, \"snapshot\": %lld, \"start\": 20}, \"services\": {",
-	    top, top, crash->fault->slow ? SLOW_KIB : 0, (long long)deadline);
+	    top, top, KEPT, crash->fault->prunes ? "7d" : "never", crash->fault->slow ? SLOW_KIB : 0,
+	    (long long)deadline);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		const char *name = service_names[i];
 		cleanup_free char *keys = crash->services->manifest_keys(crash, name);
@@ -298,13 +403,6 @@ write_manifest(struct crash_case *crash)
 	}
 	text_add(&manifest, "}}");
 	write_file(crash, "manifest.json", manifest.string);
-}
-
-static void
-set_variable(const struct crash_case *crash, const char *name, const char *file)
-{
-	cleanup_free char *path = case_path(crash, "%s", file);
-	setenv(name, path, 1);
 }
 
 /* There is nothing to back up before a service has made it. */
@@ -324,13 +422,7 @@ wait_for_data(struct crash_case *crash, const char *service)
 void
 case_set_up(struct crash_case *crash)
 {
-	sigset_t child;
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &child, NULL);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-
+	take_signals();
 	crash->directory = xasprintf("%s/%u", crash->root, crash->number);
 	make_directory(crash, crash->directory);
 	cleanup_free char *temporary = case_path(crash, "tmp");
@@ -342,13 +434,15 @@ case_set_up(struct crash_case *crash)
 	/* For the test's own calls: the program gives none of these to its restic. */
 	set_variable(crash, "RESTIC_REPOSITORY", "repository");
 	set_variable(crash, "RESTIC_PASSWORD_FILE", "password");
-	make_repository(crash);
+	copy_repository(crash);
 	write_manifest(crash);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		cleanup_free char *home = case_path(crash, "%s", service_names[i]);
 		make_directory(crash, home);
 	}
+	int64_t before = clock_monotonic(clock_system());
 	crash->services->start(crash);
+	crash->start_time = clock_monotonic(clock_system()) - before;
 	for (size_t i = 0; i < SERVICE_COUNT; i++)
 		wait_for_data(crash, service_names[i]);
 }

@@ -4,6 +4,7 @@
 #ifndef ATELIER_TESTS_CRASH_CRASH_CASE_H
 #define ATELIER_TESTS_CRASH_CRASH_CASE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,9 +15,16 @@
 struct services;
 struct crash_case;
 
+/* The policy of every case. Its repository has so many snapshots of each service at the beginning, one more than a
+ * retention that has a new one leaves of them; and one of another host, which is nobody's business. */
+#define KEPT          2
+#define SNAPSHOTS_OLD 2
+#define HOST          "host"
+#define HOST_OTHER    "elsewhere"
+
 struct fault {
 	const char *variable; /* set to the case's number for the run (core/fault.h), or NULL */
-	const char *process;  /* whose events are counted: "runner" (NULL) or "command" */
+	const char *process;  /* whose events are counted: "runner" (NULL) or "command", the client */
 
 	/* What happens from outside while the run is on its way; false if it ended before. May be NULL. */
 	bool (*strike)(struct crash_case *crash);
@@ -28,8 +36,15 @@ struct fault {
 	void (*judge_end)(struct crash_case *crash, int status);
 
 	bool may_fail;            /* a job may end as failed, or need another attempt although a snapshot was made */
+	bool prunes;              /* the run ends with a prune */
 	bool slow;                /* restic takes about two seconds for each service */
 	int64_t snapshot_seconds; /* the deadline; 0: one that is never reached */
+};
+
+/* Of all cases of a sweep, whose processes share it. */
+struct outages {
+	_Atomic unsigned count;  /* services that were away when the runner was killed */
+	_Atomic int64_t longest; /* how long after that the last of them was there again, in microseconds */
 };
 
 struct crash_case {
@@ -41,9 +56,12 @@ struct crash_case {
 	int64_t usual_time; /* of a run without a fault, in microseconds; 0: not measured */
 	char *directory;    /* ROOT/NUMBER */
 	char *output;       /* what the last command said */
+	struct outages *outages;
+	int64_t start_time; /* of the services themselves */
+	int64_t killed_at;  /* the runner, from outside (clock_wall); 0: it was not */
 	struct text log;    /* all commands and what they said, shown when the case fails */
 
-	/* The run. */
+	/* The run: the client. */
 	pid_t command;
 	bool ended;
 	int status;
@@ -53,6 +71,9 @@ struct crash_case {
 /* Makes the directory with everything in it, starts the services, and points the environment of this process, and so
  * of every command of it, to the case. */
 void case_set_up(struct crash_case *crash);
+
+/* Makes ROOT/repository, of which every case has a copy. */
+void case_make_repository(struct crash_case *crash);
 
 /* Removes the directory of a case that ended well. The services are stopped by then. */
 void case_tear_down(struct crash_case *crash);
@@ -65,12 +86,18 @@ void case_fail(struct crash_case *crash, const char *format, ...) __attribute__(
 /* Begins the run of all services, with the fault in its environment. */
 void case_start(struct crash_case *crash);
 
-/* The process that advances the jobs, 0 if there is none any more: whom to kill. */
+/* The runner, which is waited for if there is none yet; 0: the run has ended before. */
 pid_t case_victim(struct crash_case *crash);
 
-/* Waits for the end of the run, brings in what has to come after a crash, and returns how it ended. `output` is what
- * the run said. */
+/* Kills the runner, and remembers when; false if there is none any more. */
+bool case_kill_runner(struct crash_case *crash);
+
+/* Waits for the end of the run and then of its runner, and returns how it ended. `output` is what the run said. Does
+ * nothing to heal what is broken. */
 int case_finish(struct crash_case *crash);
+
+/* Tells the runner to end when it has nothing to do, and waits until it and its guardian are gone. */
+void case_end_runner(struct crash_case *crash);
 
 /* ---- whatever else a case does ---- */
 

@@ -10,7 +10,7 @@ main(int count, char **arguments)
 	    {
 		.name = "killed_after_every_effect",
 		.events = "effects",
-		.fault = {"ATELIER_BACKUP_CRASH_AFTER_EFFECT", .judge_end = end_by_kill},
+		.fault = {"ATELIER_BACKUP_CRASH_AFTER_EFFECT", .judge_end = end_by_kill, .prunes = true},
 		.first_cases = 400,
 		.until_spared = true,
 		.least = 14,

@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "core/alloc.h"
@@ -16,6 +18,10 @@
 #define PATIENCE (10 * USEC_PER_SEC)
 
 #define PROCESS_LIMIT ((size_t)1024 * 1024)
+#define HISTORY_LIMIT ((size_t)64 * 1024)
+
+/* So long after the runner's death a service that was away may be away, not counting its own start. */
+#define OUTAGE_MOST USEC_PER_SEC
 
 /* ---- processes ---- */
 
@@ -39,7 +45,7 @@ belongs_to_case(const struct crash_case *crash, const char *pid)
 	return false;
 }
 
-static size_t
+size_t
 count_strangers(struct crash_case *crash)
 {
 	DIR *processes = opendir("/proc");
@@ -74,6 +80,59 @@ judge_processes(struct crash_case *crash)
 	crash->services->check_running(crash);
 }
 
+/* ---- outages ---- */
+
+/* When the runner was killed (clock_wall), from outside or by its own fault, which is written down just before. */
+static int64_t
+time_of_death(struct crash_case *crash)
+{
+	cleanup_free char *path = case_path(crash, "fault");
+	struct stat status;
+	if (stat(path, &status) < 0)
+		return crash->killed_at;
+	return status.st_mtim.tv_sec * USEC_PER_SEC + status.st_mtim.tv_nsec / 1000;
+}
+
+/* How long after `death` the part was there again; 0: it was not away. */
+static int64_t
+outage_of(struct crash_case *crash, const char *part, int64_t death)
+{
+	cleanup_free char *path = case_path(crash, "%s.history", part);
+	cleanup_free char *history = NULL;
+	size_t length;
+	if (file_read(path, HISTORY_LIMIT, &history, &length, NULL) < 0)
+		case_fail(crash, "%s has no history", part);
+	bool away = false;
+	char word[8];
+	long long time;
+	for (const char *line = history; sscanf(line, "%7s %lld", word, &time) == 2; line = strchr(line, '\n') + 1) {
+		bool starts = strcmp(word, "start") == 0;
+		if (time > death && (starts || !away))
+			return away ? time - death : 0;
+		away = !starts;
+	}
+	if (away)
+		case_fail(crash, "%s was stopped and not started", part);
+	return 0;
+}
+
+void
+judge_outage(struct crash_case *crash)
+{
+	int64_t death = time_of_death(crash);
+	for (const char *const *part = crash->services->parts; death != 0 && *part != NULL; part++) {
+		int64_t outage = outage_of(crash, *part, death);
+		text_printf(&crash->log, "%s came back after %lld ms\n", *part, (long long)(outage / USEC_PER_MSEC));
+		if (outage > OUTAGE_MOST + crash->start_time)
+			case_fail(crash, "%s was away for %lld ms, and takes %lld ms to start", *part,
+			    (long long)(outage / USEC_PER_MSEC), (long long)(crash->start_time / USEC_PER_MSEC));
+		crash->outages->count += outage > 0;
+		int64_t longest = crash->outages->longest;
+		while (outage > longest && !atomic_compare_exchange_weak(&crash->outages->longest, &longest, outage))
+			continue;
+	}
+}
+
 /* ---- the journal ---- */
 
 /* Only names that are listed may be in the directory. */
@@ -106,11 +165,12 @@ open_journal(struct crash_case *crash)
 	return journal;
 }
 
-/* A run, and one more where its jobs have failed. */
-#define MOST_JOBS (2 * SERVICE_COUNT)
+/* A run with its maintenance, and one more where its jobs have failed. */
+#define MOST_JOBS (2 * (SERVICE_COUNT + 2))
 
 struct job_list {
 	struct {
+		enum job_kind kind;
 		char *service, *snapshot_id;
 		enum job_state state;
 		enum job_outcome outcome;
@@ -125,6 +185,7 @@ collect_job(void *context, const struct job_record *job)
 	struct job_list *list = context;
 	if (list->all++ == ARRAY_LENGTH(list->items))
 		return;
+	list->items[list->count].kind = job->kind;
 	list->items[list->count].service = xstrdup(job->service);
 	list->items[list->count].snapshot_id = xstrdup_null(job->snapshot_id);
 	list->items[list->count].state = job->state;
@@ -160,7 +221,7 @@ count_jobs(struct crash_case *crash, size_t *ret_unfinished, size_t *ret_complet
 	*ret_unfinished = *ret_complete = 0;
 	for (size_t i = 0; i < jobs.count; i++) {
 		*ret_unfinished += !job_state_is_terminal(jobs.items[i].state);
-		*ret_complete += jobs.items[i].outcome == OUTCOME_COMPLETE;
+		*ret_complete += jobs.items[i].kind == JOB_KIND_BACKUP && jobs.items[i].outcome == OUTCOME_COMPLETE;
 	}
 	job_list_clear(&jobs);
 	journal_close(journal);
@@ -177,7 +238,8 @@ void
 judge_journal(struct crash_case *crash)
 {
 	static const char *const known[] = {
-	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock", "cache"};
+	    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "runner.lock", "runner.log", "cache"};
+	static const char *const known_running[] = {"control.sock", "control.lock"};
 	struct journal *journal = open_journal(crash);
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	cleanup_obligations struct obligation_list owed = {.count = 0};
@@ -201,6 +263,8 @@ judge_journal(struct crash_case *crash)
 		case_fail(crash, "%lld rows were set aside", (long long)set_aside);
 	cleanup_free char *state = case_path(crash, "state");
 	check_directory(crash, state, known, ARRAY_LENGTH(known));
+	cleanup_free char *running = case_path(crash, "run");
+	check_directory(crash, running, known_running, ARRAY_LENGTH(known_running));
 	cleanup_free char *temporary = case_path(crash, "tmp");
 	check_directory(crash, temporary, NULL, 0);
 }
@@ -228,7 +292,9 @@ static bool
 is_of_service(const json_t *snapshot, const char *service)
 {
 	const char *tag = tag_of(snapshot, "service:");
-	return tag != NULL && strcmp(tag + strlen("service:"), service) == 0;
+	const char *host = json_string_value(json_object_get(snapshot, "hostname"));
+	return tag != NULL && strcmp(tag + strlen("service:"), service) == 0 && host != NULL &&
+	       strcmp(host, HOST) == 0;
 }
 
 /* What one attempt of one job has made is in the repository once. */
@@ -263,35 +329,65 @@ check_job(struct crash_case *crash, const struct job_list *jobs, size_t index)
 	return complete ? jobs->items[index].snapshot_id : NULL;
 }
 
-/* Every complete job of a service has its snapshot, and there are no others unless a job failed after it had made
- * one. Returns the snapshot of the last good job. */
+/* The snapshot of the last good job is there. Returns its id. */
 static const char *
-check_service(struct crash_case *crash, const json_t *snapshots, const struct job_list *jobs, const char *service)
+check_last_good(struct crash_case *crash, const json_t *snapshots, const struct job_list *jobs, const char *service)
 {
 	const char *last = NULL;
-	size_t i, good = 0, held = 0, named = 0;
+	for (size_t i = 0; i < jobs->count; i++) {
+		const char *id = strcmp(jobs->items[i].service, service) == 0 ? check_job(crash, jobs, i) : NULL;
+		last = id != NULL ? id : last;
+	}
+	if (last == NULL)
+		case_fail(crash, "%s has no good job", service);
+	size_t i, named = 0;
+	json_t *snapshot;
+	/* restic before 0.17 ends a backup with the short form of the id. */
+	json_array_foreach (snapshots, i, snapshot)
+		named += is_of_service(snapshot, service) &&
+			 text_starts_with(json_string_value(json_object_get(snapshot, "id")), last);
+	if (named != 1)
+		case_fail(crash, "the last good job of %s names %zu snapshots", service, named);
+	return last;
+}
+
+static bool
+has_old(const json_t *snapshots, const char *host, const char *service, size_t number)
+{
+	cleanup_free char *wanted = xasprintf("job:old-%s-%s-%zu", host, service, number);
+	size_t i;
+	json_t *snapshot;
+	json_array_foreach (snapshots, i, snapshot) {
+		const char *tag = tag_of(snapshot, "job:");
+		if (tag != NULL && strcmp(tag, wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The newest are kept. Where a job failed after it had made a snapshot, that one counts as well, and where the
+ * retention itself failed, more may be there. */
+static void
+check_kept(struct crash_case *crash, const json_t *snapshots, const char *service)
+{
+	size_t i, held = 0;
 	json_t *snapshot;
 	json_array_foreach (snapshots, i, snapshot)
 		held += is_of_service(snapshot, service);
-	for (i = 0; i < jobs->count; i++) {
-		const char *id = strcmp(jobs->items[i].service, service) == 0 ? check_job(crash, jobs, i) : NULL;
-		size_t j;
-		if (id == NULL)
-			continue;
-		last = id;
-		good++;
-		/* restic before 0.17 ends a backup with the short form of the id. */
-		json_array_foreach (snapshots, j, snapshot)
-			named += is_of_service(snapshot, service) &&
-				 text_starts_with(json_string_value(json_object_get(snapshot, "id")), id);
-	}
-	if (good == 0)
-		case_fail(crash, "%s has no good job", service);
-	if (named != good)
-		case_fail(crash, "%zu good jobs of %s name %zu snapshots", good, service, named);
-	if (held != good && !crash->fault->may_fail)
-		case_fail(crash, "%s has %zu snapshots and %zu good jobs", service, held, good);
-	return last;
+	if (held < KEPT || (held > KEPT && !crash->fault->may_fail))
+		case_fail(crash, "%s has %zu snapshots", service, held);
+	bool oldest = has_old(snapshots, HOST, service, 1), newer = has_old(snapshots, HOST, service, SNAPSHOTS_OLD);
+	if ((oldest && !newer) || (!newer && !crash->fault->may_fail))
+		case_fail(crash, "of %s, a newer snapshot went, and an older one is there", service);
+}
+
+static void
+check_maintenance(struct crash_case *crash, const struct job_list *jobs)
+{
+	for (size_t i = 0; i < jobs->count; i++)
+		if (jobs->items[i].kind != JOB_KIND_BACKUP && jobs->items[i].outcome != OUTCOME_COMPLETE &&
+		    !crash->fault->may_fail)
+			case_fail(crash, "the job of %s is not complete", jobs->items[i].service);
 }
 
 static void
@@ -319,11 +415,17 @@ judge_snapshots(struct crash_case *crash)
 	struct job_list jobs;
 	list_jobs(crash, journal, &jobs);
 	journal_close(journal);
-	if (jobs.all > MOST_JOBS || (jobs.all != SERVICE_COUNT && !crash->fault->may_fail))
+	size_t usual = SERVICE_COUNT + 1 + crash->fault->prunes;
+	if (jobs.all > MOST_JOBS || (jobs.all != usual && !crash->fault->may_fail))
 		case_fail(crash, "there are %zu jobs", jobs.all);
+	check_maintenance(crash, &jobs);
 	check_not_doubled(crash, snapshots);
-	for (size_t i = 0; i < SERVICE_COUNT; i++)
-		check_restored(crash, service_names[i], check_service(crash, snapshots, &jobs, service_names[i]));
+	if (!has_old(snapshots, HOST_OTHER, service_names[0], 1))
+		case_fail(crash, "the snapshot of another host went");
+	for (size_t i = 0; i < SERVICE_COUNT; i++) {
+		check_kept(crash, snapshots, service_names[i]);
+		check_restored(crash, service_names[i], check_last_good(crash, snapshots, &jobs, service_names[i]));
+	}
 	job_list_clear(&jobs);
 	json_decref(snapshots);
 }

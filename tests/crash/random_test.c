@@ -1,6 +1,4 @@
 /* A run that is killed at a random instant, on a machine that has other things to do: 300 times, or --count. */
-#include <signal.h>
-
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "tests/crash/sweep.h"
@@ -24,8 +22,7 @@ kill_at_an_instant(struct crash_case *crash)
 	text_printf(&crash->log, "killed after %lld ms\n", (long long)(instant / USEC_PER_MSEC));
 	if (case_wait_until(crash, crash->began + instant))
 		return false;
-	pid_t victim = case_victim(crash);
-	return victim > 0 && kill(victim, SIGKILL) == 0;
+	return case_kill_runner(crash);
 }
 
 int

@@ -23,6 +23,10 @@ struct services {
 	/* The case fails unless what ran before runs now, and nothing else. */
 	void (*check_running)(struct crash_case *crash);
 
+	/* Whoever of them is stopped and started by a backup, up to a NULL. CASE/NAME.history says when: lines of
+	 * `stop` or `start` and the time in microseconds since 1970. */
+	const char *const *parts;
+
 	/* How many processes of them are children of the case's process. */
 	size_t process_count;
 };

@@ -9,6 +9,8 @@
 
 const char *const service_names[SERVICE_COUNT] = {"web", "wiki"};
 
+static const char *const parts[] = {"web", "wiki", NULL};
+
 static void
 nothing(void)
 {
@@ -76,5 +78,6 @@ const struct services services_by_hooks = {
     .stop = stop,
     .manifest_keys = manifest_keys,
     .check_running = check_running,
+    .parts = parts,
     .process_count = SERVICE_COUNT,
 };

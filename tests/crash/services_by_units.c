@@ -7,18 +7,32 @@
 #include "core/alloc.h"
 #include "tests/system/lab_units.h"
 
+static const char *const parts[] = {"web", "wiki", "follower", "store", NULL};
+
+/* A service that says when it starts and when it is told to stop. */
+static void
+make_unit(const char *root, const char *part, const char *dependencies, const char *service)
+{
+	cleanup_free char *name = xasprintf("crash-%s@.service", part);
+	cleanup_free char *history = xasprintf("%s/%%i/%s.history", root, part);
+	lab_unit(name,
+	    "%s%sExecStartPost=/bin/sh -c 'echo start $$(date +%%%%s%%%%6N) >>%s'\n"
+	    "ExecStop=/bin/sh -c 'echo stop $$(date +%%%%s%%%%6N) >>%s'\n",
+	    dependencies, service, history, history);
+}
+
 static void
 prepare(const char *root)
 {
 	lab_unit("crash-web@.socket", "[Socket]\nListenStream=%s/%%i/web/socket\n", root);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
-		cleanup_free char *name = xasprintf("crash-%s@.service", service_names[i]);
-		lab_unit(name, "[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
+		cleanup_free char *service =
+		    xasprintf("[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
+		make_unit(root, service_names[i], "", service);
 	}
-	lab_unit("crash-follower@.service",
-	    "[Unit]\nRequires=crash-web@%%i.service\nAfter=crash-web@%%i.service\n" SLEEPER);
+	make_unit(root, "follower", "[Unit]\nRequires=crash-web@%i.service\nAfter=crash-web@%i.service\n", SLEEPER);
+	make_unit(root, "store", "", SLEEPER);
 	lab_unit("crash-quiet@.service", SLEEPER);
-	lab_unit("crash-store@.service", SLEEPER);
 	lab_reload();
 }
 
@@ -74,5 +88,6 @@ const struct services services_by_units = {
     .stop = stop,
     .manifest_keys = manifest_keys,
     .check_running = check_running,
+    .parts = parts,
     .process_count = 0,
 };

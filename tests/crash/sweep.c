@@ -48,7 +48,10 @@ static struct {
 	unsigned count; /* 0: not said */
 	unsigned only;  /* 0: all */
 	uint64_t seed;
-	struct usual *usual;
+	struct shared {
+		struct usual usual;
+		struct outages outages;
+	} *shared;
 	pid_t load[3];
 } world;
 
@@ -57,8 +60,10 @@ static struct {
 void
 end_by_kill(struct crash_case *crash, int status)
 {
-	if (status != 0 && (!WIFSIGNALED(status) || (WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGABRT)))
-		case_fail(crash, "the run has the wait status %d", status);
+	end_complete(crash, status);
+	judge_processes(crash);
+	judge_journal(crash);
+	judge_outage(crash);
 }
 
 void
@@ -90,6 +95,7 @@ make_good(struct crash_case *crash)
 	if (!crash->fault->may_fail)
 		case_fail(crash, "%zu jobs are complete", complete);
 	case_must(crash, PROGRAM, "backup", "--all", NULL);
+	case_end_runner(crash);
 	judge_processes(crash);
 	judge_journal(crash);
 }
@@ -120,22 +126,24 @@ run_case(const struct fault *fault, unsigned number)
 	    .root = world.root,
 	    .number = number,
 	    .seed = world.seed,
-	    .usual_time = world.usual->time,
+	    .usual_time = world.shared->usual.time,
+	    .outages = &world.shared->outages,
 	};
 	case_set_up(&crash);
 	bool met = have_fault(&crash);
-
-	case_must(&crash, PROGRAM, "recover", NULL);
 	judge_processes(&crash);
-	judge_journal(&crash);
-	case_must(&crash, PROGRAM, "recover", NULL);
-	if (strcmp(crash.output, "nothing is owed and nothing is half done\n") != 0)
-		case_fail(&crash, "a second recover had something to do");
 
 	/* The same night: makes the jobs only if the first run did not come so far. */
 	int status = case_run(&crash, PROGRAM, "run", NULL);
 	if (status != 0 && !fault->may_fail)
 		case_fail(&crash, "wait status %d", status);
+	case_end_runner(&crash);
+	judge_processes(&crash);
+	judge_journal(&crash);
+	case_must(&crash, PROGRAM, "recover", NULL);
+	if (strcmp(crash.output, "nothing is owed and nothing is half done\n") != 0)
+		case_fail(&crash, "recover had something to do");
+	case_end_runner(&crash);
 	make_good(&crash);
 	case_must(&crash, PROGRAM, "status", NULL);
 	judge_processes(&crash);
@@ -170,27 +178,40 @@ run_usual(const struct fault *fault)
 	case_set_up(&crash);
 	case_start(&crash);
 	end_complete(&crash, case_finish(&crash));
-	world.usual->time = crash.took;
-	world.usual->events = read_count(&crash, fault->variable);
+	world.shared->usual.time = crash.took;
+	world.shared->usual.events = read_count(&crash, fault->variable);
 	judge_data(&crash);
 	case_tear_down(&crash);
 }
 
 static void
-measure(const struct sweep *sweep)
+make_repository(const struct fault *fault)
+{
+	struct crash_case crash = {.services = world.services, .fault = fault, .root = world.root};
+	case_make_repository(&crash);
+}
+
+static void
+in_a_process(void (*does)(const struct fault *fault), const struct fault *fault)
 {
 	fflush(NULL);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		run_usual(&sweep->fault);
+		does(fault);
 		_exit(0);
 	}
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	print_message("without a fault: %lld ms, %u %s\n", (long long)(world.usual->time / USEC_PER_MSEC),
-	    world.usual->events, sweep->events);
+}
+
+static void
+measure(const struct sweep *sweep)
+{
+	in_a_process(run_usual, &sweep->fault);
+	print_message("without a fault: %lld ms, %u %s\n", (long long)(world.shared->usual.time / USEC_PER_MSEC),
+	    world.shared->usual.events, sweep->events);
 }
 
 /* ---- load ---- */
@@ -279,7 +300,7 @@ choose_cases(const struct sweep *sweep, unsigned *numbers)
 	for (unsigned number = 1; number <= first; number++)
 		numbers[count++] = number;
 	uint64_t state = world.seed;
-	unsigned rest = world.usual->events > first ? world.usual->events - first : 0;
+	unsigned rest = world.shared->usual.events > first ? world.shared->usual.events - first : 0;
 	for (unsigned i = 0; i < drawn && i < rest;) {
 		unsigned number = first + 1 + (unsigned)(draw(&state) % rest);
 		if (has_number(numbers, count, number))
@@ -344,6 +365,10 @@ run_cases(const struct sweep *sweep, const unsigned *numbers, size_t count)
 		fail_msg(
 		    "what happened in case %u is told above (seed %llu)", failed, (unsigned long long)world.seed);
 	print_message("%zu %s, %zu cases without a fault\n", met, sweep->events, spared);
+	if (world.shared->outages.count > 0)
+		print_message(
+		    "%u services were away when the runner was killed, and there again after at most %lld ms\n",
+		    world.shared->outages.count, (long long)(world.shared->outages.longest / USEC_PER_MSEC));
 	/* It ended because there was no more to come, not because the numbers did. */
 	if (world.only == 0) {
 		assert_true(!sweep->until_spared || spared > 0 || world.count > 0);
@@ -355,6 +380,8 @@ static void
 run_sweep(void **state)
 {
 	const struct sweep *sweep = *state;
+	*world.shared = (struct shared){.outages = {.count = 0}};
+	in_a_process(make_repository, &sweep->fault);
 	if (sweep->under_load)
 		begin_load();
 	if (sweep->timed || sweep->drawn > 0)
@@ -442,8 +469,8 @@ sweep_main(int count, char **arguments, struct sweep *sweeps, size_t sweep_count
 		return 2;
 	}
 	setenv("ATELIER_BACKUP_RESTIC", restic != NULL ? restic : "restic", 1);
-	world.usual = mmap(NULL, sizeof(*world.usual), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (world.usual == MAP_FAILED)
+	world.shared = mmap(NULL, sizeof(*world.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (world.shared == MAP_FAILED)
 		abort();
 	cleanup_free struct CMUnitTest *tests = xcalloc(sweep_count, sizeof(*tests));
 	for (size_t i = 0; i < sweep_count; i++)

@@ -33,7 +33,8 @@ int sweep_main(int count, char **arguments, struct sweep *sweeps, size_t sweep_c
 
 /* ---- ends of a run, for `judge_end` ---- */
 
-/* The command was killed, or did its work although another process of it was. */
+/* The runner was killed, and another one has done the work before anybody asked for it: whatever was stopped is back
+ * in time, and the client, which has seen it all, says that all is well. */
 void end_by_kill(struct crash_case *crash, int status);
 
 /* All is well, or a job has failed and the command says so. */

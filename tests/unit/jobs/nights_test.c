@@ -334,6 +334,7 @@ begin_year(const struct year *year, uint64_t seed)
 		    .cache_directory = none,
 		    .host = none,
 		},
+	    .retry = {.attempts = 3, .delay = 5 * USEC_PER_MIN},
 	    .prune = {.every = 7 * USEC_PER_DAY, .max_repack_bytes = 1, .max_duration = USEC_PER_HOUR},
 	    .service_count = SERVICES,
 	};
