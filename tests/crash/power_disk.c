@@ -4,14 +4,17 @@
  *
  *   power-disk IMAGE SOCKET SEED
  *
- * SOCKET appears when the disk answers. The power is cut when the client hangs up: what SEED draws of the unflushed
- * writes reaches IMAGE, a line on stdout says how many did not, and the program ends.
+ * SOCKET appears when the disk answers. The power is cut when the client hangs up; or, after SIGUSR1, as soon as a
+ * few writes are unflushed, which is the moment that hurts: then nothing is answered any more until the client hangs
+ * up. What SEED draws of the unflushed writes reaches IMAGE, a line on stdout says how many did not, and the program
+ * ends.
  *
  * Exit codes: 0 the cut is done, 1 the disk is broken, 2 usage. */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +46,7 @@ struct disk {
 	uint64_t size;
 	TAILQ_HEAD(, write) unflushed; /* oldest first */
 	uint64_t unflushed_count, unflushed_bytes;
+	uint64_t strikes_at; /* so many unflushed writes, once it is armed */
 	uint64_t random;
 };
 
@@ -196,6 +200,7 @@ cut_power(struct disk *disk)
 	printf("%" PRIu64 " unflushed writes (%" PRIu64 " KiB): %" PRIu64 " kept, %" PRIu64 " torn, %" PRIu64
 	       " lost\n",
 	    count, size / 1024, kept, torn, count - kept - torn);
+	fflush(stdout);
 }
 
 /* ---- the client ---- */
@@ -382,6 +387,34 @@ serve_request(struct disk *disk)
 	return reply(disk, request.handle, EINVAL, NULL, 0);
 }
 
+/* ---- a cut that lies in wait ---- */
+
+static volatile sig_atomic_t armed;
+
+static void
+arm(int number)
+{
+	(void)number;
+	armed = 1;
+}
+
+/* A transaction of a journal is a few writes and a flush, what the kernel writes back by itself is many. */
+static bool
+strikes(struct disk *disk)
+{
+	if (armed != 0 && disk->strikes_at == 0)
+		disk->strikes_at = UINT64_C(1) << draw(disk, 6);
+	return armed != 0 && disk->unflushed_count >= disk->strikes_at;
+}
+
+static void
+wait_for_end(const struct disk *disk)
+{
+	char byte;
+	while (receive(disk, &byte, sizeof(byte)))
+		continue;
+}
+
 /* ---- */
 
 static void
@@ -427,14 +460,16 @@ main(int argument_count, char **arguments)
 	}
 	struct disk disk = {.random = strtoull(arguments[3], NULL, 10)};
 	TAILQ_INIT(&disk.unflushed);
+	signal(SIGUSR1, arm);
 	open_image(&disk, arguments[1]);
 	wait_for_client(&disk, arguments[2]);
 	if (!negotiate(&disk)) {
 		fputs("power-disk: the client does not know this protocol\n", stderr);
 		return 1;
 	}
-	while (serve_request(&disk))
+	while (!strikes(&disk) && serve_request(&disk))
 		continue;
 	cut_power(&disk);
+	wait_for_end(&disk);
 	return 0;
 }
