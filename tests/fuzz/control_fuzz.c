@@ -1,15 +1,11 @@
 /* What a client of the runner may send, as it is taken in: frames in bits of any size, requests, and the other way
  * round what a client takes in from a runner. The first byte says how large the bits are. */
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "tests/fuzz/fuzz.h"
 
 #include "jobs/control_frame.h"
 #include "jobs/control_messages.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void
+static bool
 take_request(const void *bytes, size_t length)
 {
 	struct control_call call;
@@ -27,13 +23,17 @@ take_request(const void *bytes, size_t length)
 		control_call_clear(&again);
 		packer_release(&packer);
 		control_call_clear(&call);
+	} else if (known < 0) {
+		fuzz_expect_error(known, &error);
 	}
 	error_clear(&error);
+	return known > 0;
 }
 
-static void
+static bool
 take_answer(const void *bytes, size_t length)
 {
+	bool known = false;
 	for (int request = 0; request < CONTROL_REQUEST_COUNT; request++) {
 		struct control_event event;
 		struct control_reply reply;
@@ -44,13 +44,19 @@ take_answer(const void *bytes, size_t length)
 			control_event_clear(&event);
 		else if (is_event == 0)
 			control_reply_clear(&reply);
+		else
+			fuzz_expect_error(is_event, &error);
+		known |= is_event >= 0;
 		error_clear(&error);
 	}
 	struct control_hello hello;
 	struct error error = {.code = ERROR_NONE};
-	if (control_hello_unpack(bytes, length, &hello, &error) == 0)
+	if (control_hello_unpack(bytes, length, &hello, &error) == 0) {
 		control_hello_clear(&hello);
+		known = true;
+	}
 	error_clear(&error);
+	return known;
 }
 
 int
@@ -61,8 +67,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	size_t bit = (size_t)bytes[0] + 1;
 	bytes++;
 	length--;
-	take_request(bytes, length);
-	take_answer(bytes, length);
+	bool accepted = take_request(bytes, length);
+	accepted |= take_answer(bytes, length);
 
 	struct frame_reader reader = {.largest = CONTROL_LARGEST_FROM_OTHERS};
 	while (length > 0) {
@@ -78,9 +84,10 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 			break;
 		if (complete == 0)
 			continue;
-		take_request(reader.body, reader.length);
+		accepted |= take_request(reader.body, reader.length);
 		frame_reader_next(&reader);
 	}
 	frame_reader_release(&reader);
+	fuzz_verdict(accepted);
 	return 0;
 }
