@@ -146,6 +146,17 @@ repository_release(struct job *job)
 
 /* ---- locks ---- */
 
+/* Not of those that died since the locks were looked at. */
+static void
+forget_asked_dead(struct job *job)
+{
+	struct world *world = world_of(job);
+	for (size_t i = 0; i < world->dead_asked; i++)
+		work_forget_child(job, &world->dead[i].child_id);
+	world->dead_count -= world->dead_asked;
+	memmove(world->dead, world->dead + world->dead_asked, world->dead_count * sizeof(*world->dead));
+}
+
 static void
 dead_unlocked(void *context, size_t found, const struct error *error)
 {
@@ -158,9 +169,7 @@ dead_unlocked(void *context, size_t found, const struct error *error)
 	} else {
 		if (found > 0)
 			job_note(job, "restic", "removed the lock of a restic that died");
-		for (size_t i = 0; i < world->dead_count; i++)
-			work_forget_child(job, &world->dead[i].child_id);
-		world->dead_count = 0;
+		forget_asked_dead(job);
 	}
 	job_step_finished(job, NULL);
 }
@@ -179,6 +188,7 @@ step_unlock_dead(struct job *job, struct error *error)
 	    world->base, &job->record.spec.restic, pids, world->dead_count, dead_unlocked, job, error);
 	if (work_of(job)->restic != NULL) {
 		world->unlocking_job = job->record.id;
+		world->dead_asked = world->dead_count;
 		return STEP_WAITING;
 	}
 	job_note(job, "restic", error->message);

@@ -145,7 +145,7 @@ summarise(struct job *job, const struct tally *tally)
 	    tally->snapshots, tally->services, tally->services == 1 ? "" : "s");
 	if (tally->left_alone > 0)
 		text_printf(&words, "; %zu left alone", tally->left_alone);
-	replace_string(&job->record.summary, words.string);
+	replace_string(&work_of(job)->summary, words.string);
 }
 
 static void
@@ -170,7 +170,7 @@ list_snapshots(struct job *job, struct error *error)
 	struct work *work = work_of(job);
 	strings_free(take_pointer(work->going));
 	if (strings_count(work->services) == 0) {
-		replace_string(&job->record.summary, "nothing to do: there is no new good backup");
+		replace_string(&work->summary, "nothing to do: there is no new good backup");
 		return STEP_DONE;
 	}
 	work->restic =
@@ -211,10 +211,19 @@ forget_snapshots(struct job *job, struct error *error)
 		     strings_count(going), &listener, forgotten, error));
 }
 
+static enum step_result
+tell_what_went(struct job *job, struct error *error)
+{
+	(void)error;
+	replace_string(&job->record.summary, work_of(job)->summary);
+	return STEP_DONE;
+}
+
 const struct step retention_steps[] = {
     {"beginning", step_begin_anew},
     {"choosing the services", choose_services},
     {"listing the snapshots", list_snapshots},
     {"removing what the policies no longer keep", forget_snapshots},
+    {"telling what went", tell_what_went},
     {NULL, NULL},
 };

@@ -49,6 +49,7 @@ work_release(struct job *job)
 	error_clear(&work->start_error);
 	strings_free(work->services);
 	strings_free(work->going);
+	free(work->summary);
 	free(work);
 	job->work = NULL;
 }

@@ -42,6 +42,7 @@ struct work {
 
 	char **services; /* of a retention: those that are looked at */
 	char **going;    /* ... and the ids of the snapshots that go */
+	char *summary;   /* ... and what there is to tell when they are gone */
 
 	bool hook_begun; /* this round's postBackup was started */
 	struct error start_error;

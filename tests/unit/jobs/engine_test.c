@@ -1,5 +1,6 @@
 /* The engine under more than 100,000 seeded random events, deaths of the runner among them: the real table, a
- * real journal, a simulated clock, and a world of one unit per service that can be seen to be up or down. */
+ * real journal, a simulated clock, and a world of one unit per service that can be seen to be up or down. The
+ * services are in two repositories; retention and prune concern the first of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,9 +13,14 @@
 #include "core/alloc.h"
 #include "core/text.h"
 #include "jobs/engine.h"
+#include "jobs/engine_internal.h"
+#include "jobs/maintenance.h"
 #include "states/machine.h"
 
 #define SERVICES 3
+
+/* ... and a retention and a prune. */
+#define JOBS (SERVICES + 2)
 
 struct simulated_clock {
 	struct clock clock;
@@ -48,7 +54,8 @@ struct simulation {
 	struct engine *engine;
 	uint64_t events;
 	uint64_t ended[OUTCOME_FAILED + 1];
-	bool calm; /* nothing goes wrong any more: everything has to end */
+	uint64_t maintained[JOB_KIND_COUNT], beside_others; /* how often there was something to get wrong */
+	bool calm;                                          /* nothing goes wrong any more: everything has to end */
 };
 
 static struct simulation *simulation;
@@ -181,10 +188,101 @@ fake_deadline(const struct job *job)
 	return USEC_PER_HOUR;
 }
 
+/* One that the runner's death has cut begins anew. While it waits for restic, restic is ended in `starting` first. */
+static enum step_result
+fake_maintenance(struct job *job, struct error *error)
+{
+	if (job->taken_over) {
+		error_set(error, ERROR_INTERRUPTED, "drawn");
+		return STEP_FAILED;
+	}
+	enum step_result result = chance(error);
+	job->reading = result == STEP_WAITING;
+	return result;
+}
+
+static enum step_result
+fake_look(struct job *job, struct error *error)
+{
+	(void)job;
+	return chance(error);
+}
+
+static enum step_result
+fake_end_restic(struct job *job, struct error *error)
+{
+	(void)error;
+	if (!simulation->calm && job->reading && draw(2) == 0) {
+		job_step_again(job, USEC_PER_SEC);
+		return STEP_WAITING;
+	}
+	job->reading = false;
+	return STEP_DONE;
+}
+
 static const struct step checkpoint_steps[] = {{"preflight", fake_preflight}, {"hook", fake_hook}, {NULL, NULL}};
 static const struct step stopping_steps[] = {{"stop", fake_stop}, {"freeze", fake_freeze}, {NULL, NULL}};
 static const struct step snapshot_steps[] = {{"upload", fake_upload}, {NULL, NULL}};
 static const struct step starting_steps[] = {{"start", fake_start}, {NULL, NULL}};
+static const struct step look_steps[] = {{"look", fake_look}, {NULL, NULL}};
+static const struct step maintenance_steps[] = {{"maintenance", fake_maintenance}, {NULL, NULL}};
+static const struct step ending_steps[] = {{"end restic", fake_end_restic}, {NULL, NULL}};
+
+static const struct step *const backup_work[JOB_STATE_COUNT] = {
+    [JOB_CHECKPOINT] = checkpoint_steps,
+    [JOB_STOPPING] = stopping_steps,
+    [JOB_SNAPSHOT] = snapshot_steps,
+    [JOB_STARTING] = starting_steps,
+};
+static const struct step *const maintenance_work[JOB_STATE_COUNT] = {
+    [JOB_CHECKPOINT] = look_steps,
+    [JOB_SNAPSHOT] = maintenance_steps,
+    [JOB_STARTING] = ending_steps,
+};
+
+/* ---- who works beside whom ---- */
+
+static bool
+is_maintenance(const struct job *job)
+{
+	return job->record.kind != JOB_KIND_BACKUP;
+}
+
+struct neighbours {
+	const struct job *job;
+	size_t count;    /* at work in the same repository */
+	size_t before;   /* of its run that have to end first */
+	size_t anywhere; /* at work */
+};
+
+static void
+look_at_neighbour(void *context, const struct job *other)
+{
+	struct neighbours *neighbours = context;
+	const struct job *job = neighbours->job;
+	if (other == job)
+		return;
+	neighbours->before += other->record.run_id == job->record.run_id && other->record.kind < job->record.kind;
+	if (!job_takes_a_place(other))
+		return;
+	neighbours->anywhere++;
+	neighbours->count +=
+	    strcmp(other->record.spec.restic.repository_file, job->record.spec.restic.repository_file) == 0;
+}
+
+/* Nobody is at work beside a retention or a prune in the same repository, whatever was loaded, woken or cancelled. */
+static void
+check_place(void *context, const struct job *job)
+{
+	(void)context;
+	if (!is_maintenance(job) || !job_takes_a_place(job))
+		return;
+	struct neighbours neighbours = {.job = job};
+	engine_each(simulation->engine, look_at_neighbour, &neighbours);
+	assert_int_equal(neighbours.count, 0);
+	assert_int_equal(neighbours.before, 0);
+	simulation->beside_others += neighbours.anywhere > 0;
+}
 
 static void
 count_transition(void *context, const struct job *job, enum job_state from, enum job_event event, const char *message)
@@ -195,6 +293,11 @@ count_transition(void *context, const struct job *job, enum job_state from, enum
 	(void)message;
 	simulation->events++;
 	enum job_state state = job->record.state;
+	engine_each(simulation->engine, check_place, NULL);
+	if (job_state_is_terminal(state) && is_maintenance(job))
+		simulation->maintained[job->record.kind] += job->record.outcome == OUTCOME_COMPLETE;
+	if (is_maintenance(job))
+		return;
 	if (state == JOB_DELAYING || state == JOB_PRUNED || state == JOB_FAILED) {
 		assert_int_equal(job->owed.count, 0);
 		assert_true(simulation->up[index_of(job)] || !simulation->was_up[index_of(job)]);
@@ -216,7 +319,7 @@ begin_runner(void)
 	    .journal = simulation->journal,
 	    .clock = &simulation->clock.clock,
 	    .machine = &simulation->machine,
-	    .parallel = 2,
+	    .parallel = 3,
 	};
 	simulation->engine = engine_new(&settings);
 	struct engine_observer observer = {.transition = count_transition};
@@ -231,28 +334,42 @@ kill_runner(void)
 	journal_close(simulation->journal);
 }
 
-static void
-submit_all(void)
+/* The last service alone is in the second repository. */
+static struct service
+draw_service(char *name, bool second)
 {
-	struct service services[SERVICES];
-	struct submission submissions[SERVICES];
-	char names[SERVICES][2];
-	for (size_t i = 0; i < SERVICES; i++) {
-		names[i][0] = (char)('a' + i);
-		names[i][1] = '\0';
-		static char none[] = "";
-		services[i] = (struct service){
-		    .name = names[i],
-		    .type = none,
-		    .attempts = 1 + (int64_t)draw(3),
-		    .retry_delay = USEC_PER_MIN,
-		    .restic = {.program = none,
-			.repository_file = none,
-			.password_file = none,
-			.cache_directory = none,
-			.host = none},
-		};
+	static char none[] = "", repositories[][4] = {"one", "two"};
+	return (struct service){
+	    .name = name,
+	    .type = none,
+	    .attempts = 1 + (int64_t)draw(3),
+	    .retry_delay = USEC_PER_MIN,
+	    .restic = {.program = none,
+		.repository_file = repositories[second],
+		.password_file = none,
+		.cache_directory = none,
+		.host = none},
+	};
+}
+
+/* A run of all services with the retention after them, and now and then with a prune. */
+static void
+submit_run(void)
+{
+	struct service services[JOBS];
+	struct submission submissions[JOBS];
+	char names[JOBS][16];
+	size_t count = draw(2) == 0 ? JOBS : JOBS - 1;
+	for (size_t i = 0; i < count; i++) {
+		enum job_kind kind =
+		    i < SERVICES ? JOB_KIND_BACKUP : JOB_KIND_RETENTION + (enum job_kind)(i - SERVICES);
+		if (kind == JOB_KIND_BACKUP)
+			snprintf(names[i], sizeof(names[i]), "%c", (char)('a' + i));
+		else
+			snprintf(names[i], sizeof(names[i]), "%s", maintenance_name(kind));
+		services[i] = draw_service(names[i], i == SERVICES - 1);
 		submissions[i] = (struct submission){
+		    .kind = kind,
 		    .service = &services[i],
 		    .due_at = simulation->clock.wall + (int64_t)draw((uint64_t)USEC_PER_HOUR),
 		};
@@ -260,8 +377,7 @@ submit_all(void)
 	struct error error = {0};
 	int64_t run;
 	bool added;
-	if (journal_submit(simulation->journal, RUN_MANUAL, NULL, submissions, SERVICES, &run, &added, NULL, &error) <
-	    0)
+	if (journal_submit(simulation->journal, RUN_MANUAL, NULL, submissions, count, &run, &added, NULL, &error) < 0)
 		fail_msg("%s", error.message);
 	assert_int_equal(engine_load(simulation->engine, &error), 0);
 }
@@ -288,7 +404,7 @@ check_that_the_journal_knows_what_is_down(void)
 }
 
 struct pick {
-	int64_t ids[SERVICES * 4];
+	int64_t ids[JOBS * 4];
 	size_t count;
 };
 
@@ -323,9 +439,12 @@ something_happens(void)
 	if (job == NULL) {
 		for (size_t i = 0; i < SERVICES; i++)
 			simulation->was_up[i] = simulation->up[i] = draw(4) > 0;
-		submit_all();
+		submit_run();
 		return;
 	}
+	/* Another run while one is on: its retention is one more. */
+	if (!simulation->calm && engine_unfinished(simulation->engine) < 2 * JOBS && draw(40) == 0)
+		submit_run();
 	struct error error = {0};
 	switch (simulation->calm ? 8 : draw(12)) {
 	case 0:
@@ -336,7 +455,9 @@ something_happens(void)
 			break;
 		/* The callbacks of the real states: an upload brings its snapshot, `starting` looks again at
 		 * what is owed. */
-		if (job->record.state == JOB_SNAPSHOT && job->record.snapshot_id == NULL)
+		if (job->record.state == JOB_SNAPSHOT)
+			job->reading = false;
+		if (job->record.state == JOB_SNAPSHOT && job->record.snapshot_id == NULL && !is_maintenance(job))
 			replace_string(&job->record.snapshot_id, "0123abcd");
 		if (job->record.state == JOB_STARTING)
 			job_step_again(job, 0);
@@ -389,16 +510,12 @@ run_simulation(uint64_t seed, uint64_t events)
 	strcpy(simulation->directory, "/dev/shm/engine-test-XXXXXX");
 	assert_non_null(mkdtemp(simulation->directory));
 	simulation->base = event_base_new();
-	static const struct step *const steps[JOB_STATE_COUNT] = {
-	    [JOB_CHECKPOINT] = checkpoint_steps,
-	    [JOB_STOPPING] = stopping_steps,
-	    [JOB_SNAPSHOT] = snapshot_steps,
-	    [JOB_STARTING] = starting_steps,
-	};
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
 		simulation->states[i] = (struct state){
 		    .state = (enum job_state)i,
-		    .steps = {[JOB_KIND_BACKUP] = steps[i]},
+		    .steps = {[JOB_KIND_BACKUP] = backup_work[i],
+			[JOB_KIND_RETENTION] = maintenance_work[i],
+			[JOB_KIND_PRUNE] = maintenance_work[i]},
 		    .deadline = i == JOB_CHECKPOINT || i == JOB_STOPPING || i == JOB_SNAPSHOT ? fake_deadline : NULL,
 		    .loses_work = i == JOB_CHECKPOINT || i == JOB_STOPPING,
 		};
@@ -429,6 +546,9 @@ run_simulation(uint64_t seed, uint64_t events)
 	assert_true(simulation->ended[OUTCOME_PARTIAL] > 0);
 	assert_true(simulation->ended[OUTCOME_CANCELLED] > 0);
 	assert_true(simulation->ended[OUTCOME_FAILED] > 0);
+	assert_true(simulation->maintained[JOB_KIND_RETENTION] > 0);
+	assert_true(simulation->maintained[JOB_KIND_PRUNE] > 0);
+	assert_true(simulation->beside_others > 0);
 	kill_runner();
 	event_base_free(simulation->base);
 	cleanup_free char *command = xasprintf("rm -rf %s", simulation->directory);

@@ -1,0 +1,182 @@
+/* A restic that is killed: its lock does not stay, and what it had stored is not sent again. */
+#include "tests/integration/cli/repository_world.h"
+
+#include <ftw.h>
+#include <sys/random.h>
+
+#define MIB ((size_t)1024 * 1024)
+
+/* Some more than what makes a repair worth while (states/snapshot.c), and what of it is stored when it is cut. */
+#define UPLOAD (112 * MIB)
+#define STORED (72 * MIB)
+
+#define SLOW(attempts, kib)                                                                                          \
+	"\"retry\": {\"attempts\": " attempts ", \"delay\": \"1s\"}, \"limits\": {\"uploadKiB\": " kib "}"
+
+/* Tells its pid; the backup of wiki stands still while the file `hold` is there. */
+static const char telling[] =
+    "case \" $* \" in\n"
+    "*' backup '*=service:web' '*) echo $$ >$at/pid.new; mv $at/pid.new $at/pid ;;\n"
+    "*' backup '*=service:wiki' '*) : >$at/reading; while [ -e $at/hold ]; do sleep 0.02; done ;;\n"
+    "esac";
+
+static void
+write_noise(const struct world *world, const char *name, size_t size)
+{
+	static unsigned char noise[MIB];
+	cleanup_free char *path = world_path(world, name);
+	FILE *file = fopen(path, "we");
+	for (size_t done = 0; done < size; done += sizeof(noise)) {
+		for (size_t at = 0; at < sizeof(noise); at += 256)
+			assert_int_equal(getrandom(noise + at, 256, 0), 256);
+		assert_int_equal(fwrite(noise, 1, sizeof(noise), file), sizeof(noise));
+	}
+	fclose(file);
+}
+
+static pid_t
+uploading_restic(const struct world *world)
+{
+	until_true(world_has(world, "pid"));
+	cleanup_free char *digits = world_read(world, "pid");
+	cleanup_free char *path = world_path(world, "pid");
+	unlink(path);
+	return (pid_t)strtol(digits, NULL, 10);
+}
+
+/* What is in the data directory of the repository under its final name. */
+static size_t stored;
+
+static int
+add_size(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+	if (type == FTW_F && strstr(path + walk->base, "-tmp-") == NULL)
+		stored += (size_t)status->st_size;
+	return 0;
+}
+
+static size_t
+stored_bytes(const struct world *world)
+{
+	cleanup_free char *path = world_path(world, "repo/data");
+	stored = 0;
+	nftw(path, add_size, 16, FTW_PHYS);
+	return stored;
+}
+
+/* Kills the upload of web where more is stored than is worth a repair, and its runner too if asked for. */
+static void
+cut_upload(struct world *world, bool runner_too)
+{
+	pid_t uploading = uploading_restic(world);
+	until_true(stored_bytes(world) > STORED);
+	pid_t runner = world_runner(world);
+	assert_true(is_alive(uploading));
+	if (runner_too)
+		kill(runner, SIGKILL);
+	kill(uploading, SIGKILL);
+}
+
+static void
+begin_cut_test(struct world *world)
+{
+	wrap_restic(world, telling);
+	write_noise(world, "data/noise", UPLOAD);
+	restic(world, "init", "--quiet");
+}
+
+static void
+cut_with_the_runner(struct world *world)
+{
+	begin_cut_test(world);
+	write_web_manifest(world, SLOW("2", "20000"));
+	expect_run(world, "backup web --detach", 0);
+	cut_upload(world, true);
+	expect_run(world, "follow 1", 0);
+	json_t *shown = show_job(world, 1);
+	expect_job(shown, "pruned", "complete");
+	assert_int_equal(job_number(shown, "attempt"), 2);
+	expect_note(shown, "repaired the index", true);
+	assert_in_range(job_number(shown, "bytes_added"), 1, UPLOAD - STORED + 8 * MIB);
+	json_decref(shown);
+	assert_int_equal(count_snapshots(world, "web"), 1);
+	assert_int_equal(count_locks(world), 0);
+}
+
+static void
+what_a_cut_upload_stored_is_not_sent_again(void **state)
+{
+	cut_with_the_runner(*state);
+}
+
+static void
+what_a_cut_upload_stored_is_not_sent_again_by_an_old_restic(void **state)
+{
+	use_restic(*state, "ATELIER_TEST_RESTIC_014");
+	cut_with_the_runner(*state);
+}
+
+/* The index is not repaired beside others: they would have to wait, or be waited for. */
+static void
+no_repair_beside_another_backup(void **state)
+{
+	struct world *world = *state;
+	const char *at = world->directory;
+	begin_cut_test(world);
+	cleanup_free char *services = xasprintf(WEB ", \"wiki\": {\"paths\": \"%s/password\"}", at, at, at, at);
+	write_manifest(world, SLOW("2", "40000"), services);
+	world_write(world, "hold", "");
+	expect_run(world, "backup wiki --detach", 0);
+	until_true(world_has(world, "reading"));
+	expect_run(world, "backup web --detach", 0);
+	cut_upload(world, false);
+	expect_run(world, "follow 3", 0);
+	world_rename(world, "hold", "go-on");
+	json_t *shown = show_job(world, 3);
+	assert_string_equal(job_text(shown, "service"), "web");
+	expect_job(shown, "pruned", "complete");
+	expect_note(shown, "the index is not repaired while other backups run", true);
+	expect_note(shown, "repaired the index", false);
+	json_decref(shown);
+	expect_run(world, "follow 1", 0);
+}
+
+/* restic alone dies, with its lock in the repository. */
+static void
+the_lock_of_a_dead_restic_goes(void **state)
+{
+	struct world *world = *state;
+	wrap_restic(world, telling);
+	write_noise(world, "data/noise", MIB);
+	restic(world, "init", "--quiet");
+	write_web_manifest(
+	    world, SLOW("2", "256") ", \"retention\": {\"last\": 1, \"daily\": 0, \"weekly\": 0, \"monthly\": 0}");
+	expect_run(world, "backup web --detach", 0);
+	pid_t uploading = uploading_restic(world);
+	until_true(count_locks(world) == 1);
+	kill(uploading, SIGKILL);
+	expect_run(world, "follow 1", 0);
+	json_t *shown = show_job(world, 1);
+	assert_int_equal(job_number(shown, "attempt"), 2);
+	expect_note(shown, "removed the lock of a restic that died", true);
+	json_decref(shown);
+	/* Which would have kept retention from its work for ever. */
+	expect_run(world, "backup web", 0);
+	expect_run(world, "follow 4", 0);
+	assert_int_equal(count_snapshots(world, "web"), 1);
+	assert_int_equal(count_locks(world), 0);
+	cleanup_free char *starts = world_read(world, "started");
+	assert_string_equal(starts, "start\nstart\nstart\n");
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    repository_test(what_a_cut_upload_stored_is_not_sent_again),
+	    repository_test(what_a_cut_upload_stored_is_not_sent_again_by_an_old_restic),
+	    repository_test(no_repair_beside_another_backup),
+	    repository_test(the_lock_of_a_dead_restic_goes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
