@@ -42,21 +42,20 @@ run(const struct invocation *invocation)
 
 const struct command command_backup = {
     .name = "backup",
-    .operands = "SERVICE...",
+    .operands = "SERVICE...|--all",
     .summary = "back services up now",
-    .help = "Backs the named services up at once (--all: every service of the manifest), shows each job "
-	    "moving through its\n"
-	    "states, and ends with the result of each. A service that is waiting for its nightly turn has it "
-	    "now.\n"
-	    "The jobs are the runner's: one that is at work takes them, else one is started. Whatever ends this "
-	    "command ends no\n"
-	    "job; Ctrl-C asks whether to detach or to cancel.\n"
-	    "\n"
-	    "  --dry-run says what would happen, unit by unit and path by path, and changes nothing.\n"
-	    "\n"
-	    "  atelier-backup backup web\n"
-	    "  atelier-backup backup web forum --detach\n"
-	    "  atelier-backup backup --all --json\n",
+    .help =
+	"Backs the named services up at once, or with --all every service of the manifest. Shows each job moving\n"
+	"through its states and ends with the result of each. A service that waits for its nightly turn has it now.\n"
+	"A retention follows by itself; it is not waited for.\n"
+	"\n"
+	"A process in the background, the runner, does the work; it is started if there is none. Whatever ends this\n"
+	"command ends no job. Ctrl-C asks whether to detach or to cancel.\n"
+	"\n"
+	"  atelier-backup backup web\n"
+	"  atelier-backup backup web forum --detach\n"
+	"  atelier-backup backup web --dry-run\n"
+	"  atelier-backup backup --all --json",
     .options = OPTION_ALL | OPTION_DRY_RUN | OPTION_DETACH,
     .least_operands = 0,
     .most_operands = SIZE_MAX,

@@ -63,14 +63,14 @@ const struct command command_cancel = {
     .name = "cancel",
     .operands = "JOB...",
     .summary = "end jobs; what they stopped is started first",
-    .help = "Ends these jobs, in whatever state they are, and waits until they have ended: a service that is stopped "
-	    "is started again\n"
-	    "first, an upload is ended in good order. Exits with 0 when each has ended as cancelled, or was "
-	    "complete before it\n"
-	    "could be. With --detach it does not wait.\n"
-	    "\n"
-	    "  atelier-backup cancel 12\n"
-	    "  atelier-backup cancel 12 13 --detach\n",
+    .help =
+	"Ends these jobs, in whatever state they are, and waits for their end: a service that is stopped is started\n"
+	"again first, an upload is ended in good order. Exits with 0 when each has ended as cancelled, or was "
+	"complete\n"
+	"before it could be. `atelier-backup jobs` lists the numbers.\n"
+	"\n"
+	"  atelier-backup cancel 12\n"
+	"  atelier-backup cancel 12 13 --detach",
     .options = OPTION_DETACH,
     .least_operands = 1,
     .most_operands = SIZE_MAX,

@@ -55,14 +55,14 @@ run_check(const struct invocation *invocation)
 const struct command command_check = {
     .name = "check",
     .operands = "",
-    .summary = "everything that is wrong, with the remedies",
-    .help = "Looks at the manifest, restic, the secrets, the repository, and each service's paths, "
-	    "databases, units\n"
-	    "and hooks, and changes nothing. Exits with 0 only if a backup would work; with 2 if the "
-	    "manifest cannot\n"
-	    "be used at all.\n\n"
-	    "  atelier-backup check\n"
-	    "  atelier-backup check --offline",
+    .summary = "everything that would keep a backup from working, with the remedies",
+    .help =
+	"Looks at the manifest, restic, the secrets, the repository, and each service's paths, databases, units and\n"
+	"hooks, and changes nothing. Exits with 0 only if a backup would work; with 2 if the manifest cannot be "
+	"used.\n"
+	"\n"
+	"  atelier-backup check\n"
+	"  atelier-backup check --offline",
     .options = OPTION_OFFLINE,
     .needs_root = true,
     .run = run_check,

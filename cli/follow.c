@@ -66,12 +66,13 @@ const struct command command_follow = {
     .name = "follow",
     .operands = "[JOB...]",
     .summary = "watch unfinished jobs to their end",
-    .help = "Shows what happens to these jobs, or to all that have not ended, and ends with the result of each. "
-	    "Where nobody is at\n"
-	    "work on them, a runner is started. Ctrl-C asks whether to detach or to cancel.\n"
+    .help = "Shows what happens to these jobs, or to all that have not ended, and ends with the result of each. If "
+	    "nobody\n"
+	    "is at work on them, a runner is started. Ctrl-C asks whether to detach or to cancel. Members of the\n"
+	    "manifest's statusGroup may follow, too.\n"
 	    "\n"
 	    "  atelier-backup follow\n"
-	    "  atelier-backup follow 12\n",
+	    "  atelier-backup follow 12",
     .options = 0,
     .least_operands = 0,
     .most_operands = SIZE_MAX,

@@ -252,11 +252,10 @@ const struct command command_guardian = {
     .name = "guardian",
     .operands = "",
     .summary = "keep a runner alive (started by the other commands, where systemd does not)",
-    .help = "Starts `atelier-backup runner` and waits for it. A runner that is killed is started again at once, "
-	    "and brings back what\n"
-	    "was stopped; one that ends by itself is through. After ten deaths within an hour it pays what is owed "
-	    "and gives up.\n"
-	    "SIGTERM ends both in good order.\n",
+    .help =
+	"Starts `atelier-backup runner` and waits for it. A runner that is killed is started again at once, and\n"
+	"brings back what was stopped; one that ends by itself is through. After ten deaths within an hour it pays\n"
+	"what is owed and gives up. SIGTERM ends both in good order.",
     .options = OPTION_READY | OPTION_ADOPT,
     .needs_root = true,
     .hidden = true,

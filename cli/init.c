@@ -97,10 +97,14 @@ run_init(const struct invocation *invocation)
 const struct command command_init = {
     .name = "init",
     .operands = "",
-    .summary = "make the repository",
-    .help = "Needed only where the manifest says \"initialize\": false, and to begin anew at a place whose "
-	    "repository\n"
-	    "is gone: a backup never does that by itself, because an unmounted target looks the same.",
+    .summary = "make the repository at the place that the manifest names",
+    .help =
+	"The first backup does this by itself. Needed only where the manifest says \"initialize\": false, and to "
+	"begin\n"
+	"anew at a place whose repository is gone: a backup never does that, because an unmounted target looks the\n"
+	"same.\n"
+	"\n"
+	"  atelier-backup init",
     .needs_root = true,
     .run = run_init,
 };

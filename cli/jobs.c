@@ -78,9 +78,16 @@ run_jobs(const struct invocation *invocation)
 const struct command command_jobs = {
     .name = "jobs",
     .operands = "[SERVICE]",
-    .summary = "the newest jobs, newest first",
-    .help = "  atelier-backup jobs\n"
-	    "  atelier-backup jobs web --limit 5",
+    .summary = "the newest jobs with their numbers",
+    .help =
+	"TOOK is from the first attempt's beginning to the end, AWAY how long the service was stopped, ADDED what\n"
+	"the backup added to the repository, REMARK what went wrong, why a job waits, or what it did. Jobs that\n"
+	"concern the whole repository are named (retention) and (prune). Shows 20 if --limit does not say "
+	"otherwise.\n"
+	"\n"
+	"  atelier-backup jobs\n"
+	"  atelier-backup jobs web --limit 5\n"
+	"  atelier-backup jobs '(prune)'",
     .options = OPTION_LIMIT,
     .most_operands = 1,
     .run = run_jobs,

@@ -210,11 +210,12 @@ const struct command command_list = {
     .name = "list",
     .operands = "[SERVICE]",
     .summary = "the snapshots in the repository",
-    .help = "Asks the repository; when it does not answer, that is an error and no empty list. JOURNAL says "
-	    "what\n"
-	    "this host's journal thinks of the snapshot: good, partial, or - when it does not know it.\n\n"
-	    "  atelier-backup list\n"
-	    "  atelier-backup list web",
+    .help =
+	"Asks the repository; when it does not answer, that is an error and no empty list. JOURNAL says what this\n"
+	"host's journal thinks of the snapshot: good, partial, or - when it does not know it.\n"
+	"\n"
+	"  atelier-backup list\n"
+	"  atelier-backup list web",
     .most_operands = 1,
     .needs_root = true,
     .run = run_list,

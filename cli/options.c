@@ -18,17 +18,17 @@
 	X(STATE_DIR, "state-dir", "DIR", 0, "ATELIER_BACKUP_STATE_DIR",                                              \
 	    "where the journal is (default " DEFAULT_STATE_DIRECTORY ")")                                            \
 	X(RUNTIME_DIR, "runtime-dir", "DIR", 0, "ATELIER_BACKUP_RUNTIME_DIR",                                        \
-	    "where the runner listens (default " DEFAULT_RUNTIME_DIRECTORY ", or --state-dir if that is given)")     \
+	    "where the runner listens (default " DEFAULT_RUNTIME_DIRECTORY ", or --state-dir if given)")             \
 	X(RESTIC, "restic", "PROGRAM", 0, "ATELIER_BACKUP_RESTIC", "the restic to use (default: the manifest's)")    \
 	X(JSON, "json", NULL, 0, NULL, "answer in JSON (docs/json.md)")                                              \
 	X(VERBOSE, "verbose", NULL, 0, NULL, "say more on stderr")                                                   \
-	X(HELP, "help", NULL, 0, NULL, "help, also of one command")                                                  \
+	X(HELP, "help", NULL, 0, NULL, "this help, or that of a command")                                            \
 	X(VERSION, "version", NULL, 0, NULL, "the version of this program")                                          \
 	X(ALL, "all", NULL, OPTION_ALL, NULL, "all services of the manifest")                                        \
 	X(DRY_RUN, "dry-run", NULL, OPTION_DRY_RUN, NULL, "say what would happen and do nothing")                    \
 	X(OFFLINE, "offline", NULL, OPTION_OFFLINE, NULL, "leave the repository out")                                \
-	X(LIMIT, "limit", "N", OPTION_LIMIT, NULL, "at most so many")                                                \
-	X(DETACH, "detach", NULL, OPTION_DETACH, NULL, "do not wait for the end; `follow` comes back to it")         \
+	X(LIMIT, "limit", "N", OPTION_LIMIT, NULL, "show at most so many (default 20)")                              \
+	X(DETACH, "detach", NULL, OPTION_DETACH, NULL, "do not wait for the end; `follow` comes back to the jobs")   \
 	X(OWED, "owed", NULL, OPTION_OWED, NULL, "pay what is owed, and leave the jobs where they are")              \
 	X(WATCH, "watch", NULL, OPTION_WATCH, NULL, "keep showing it, live, until q or Ctrl-C")                      \
 	X(READY_FD, "ready-fd", "N", OPTION_READY, NULL, "say there, in one line, how it began")                     \
@@ -411,9 +411,9 @@ print_option(const struct option_row *row, FILE *file)
 {
 	cleanup_free char *words =
 	    row->argument != NULL ? xasprintf("--%s=%s", row->name, row->argument) : xasprintf("--%s", row->name);
-	fprintf(file, "  %-20s %s\n", words, row->help);
+	fprintf(file, "  %-24s %s\n", words, row->help);
 	if (row->variable != NULL)
-		fprintf(file, "  %-20s $%s\n", "", row->variable);
+		fprintf(file, "  %-24s $%s\n", "", row->variable);
 }
 
 static void
@@ -436,10 +436,10 @@ options_print_help(const struct command *const *commands, FILE *file)
 		if (commands[i]->hidden)
 			continue;
 		cleanup_free char *words = xasprintf("%s %s", commands[i]->name, commands[i]->operands);
-		fprintf(file, "  %-20s %s\n", words, commands[i]->summary);
+		fprintf(file, "  %-24s %s\n", words, commands[i]->summary);
 	}
 	fprintf(
-	    file, "  %-20s %s\n\nOptions of every command:\n", "help COMMAND", "what a command does, with examples");
+	    file, "  %-24s %s\n\nOptions of every command:\n", "help COMMAND", "what a command does, with examples");
 	print_options(0, true, file);
 	fputs("\nExit codes:\n", file);
 #define X(name, number, text) fprintf(file, "  %d  %s\n", number, text);

@@ -104,11 +104,20 @@ draw_line(struct progress *progress, bool now)
 }
 
 static struct lane *
-lane_of(struct progress *progress, int64_t job_id, const char *service)
+find_lane(const struct progress *progress, int64_t job_id)
 {
 	for (size_t i = 0; i < progress->lane_count; i++)
 		if (progress->lanes[i].job_id == job_id)
 			return &progress->lanes[i];
+	return NULL;
+}
+
+static struct lane *
+lane_of(struct progress *progress, int64_t job_id, const char *service)
+{
+	struct lane *known = find_lane(progress, job_id);
+	if (known != NULL)
+		return known;
 	progress->lanes = xreallocarray(progress->lanes, progress->lane_count + 1, sizeof(*progress->lanes));
 	struct lane *lane = &progress->lanes[progress->lane_count++];
 	*lane = (struct lane){.job_id = job_id, .service = xstrdup(service)};
@@ -372,7 +381,8 @@ progress_live(struct progress *progress, const struct live_job *job)
 			print_line(progress, TONE_FAINT, job->service, job->waiting);
 		return;
 	}
-	if (!progress->json) {
+	/* The transition into this state may have been shown already, from the journal. */
+	if (!progress->json && find_lane(progress, job->id) == NULL) {
 		cleanup_free char *words =
 		    xasprintf("%-10s  %s", job_state_word(job->state), job_state_text(job->state));
 		print_line(progress, TONE_PLAIN, job->service, words);

@@ -134,14 +134,15 @@ const struct command command_recover = {
     .name = "recover",
     .operands = "",
     .summary = "bring back what a crash left stopped, and resume what is half done",
-    .help = "Has the runner pay what is owed (units to start, postBackup commands), end processes that outlived a "
-	    "dead runner, and see\n"
-	    "every unfinished job to its end; then what was given up is tried again. Does nothing where there is "
-	    "nothing to do.\n"
-	    "Needs no manifest. A runner does the same before it takes new jobs.\n"
-	    "\n"
-	    "  --detach does not wait for the jobs.\n"
-	    "  --owed pays what is owed, in this process, and leaves the jobs where they are: for units.\n",
+    .help =
+	"Has the runner pay what is owed (units to start, postBackup commands), end processes that outlived a dead\n"
+	"runner, and see every unfinished job to its end; then what was given up is tried again. Does nothing where\n"
+	"there is nothing to do. Needs no manifest. A runner does the same before it takes new jobs.\n"
+	"\n"
+	"--owed does only the first, in this process; systemd's units call it.\n"
+	"\n"
+	"  atelier-backup recover\n"
+	"  atelier-backup recover --detach",
     .options = OPTION_DETACH | OPTION_OWED,
     .least_operands = 0,
     .most_operands = 0,

@@ -260,13 +260,15 @@ run_retention(const struct invocation *invocation)
 const struct command command_retention = {
     .name = "retention",
     .operands = "[SERVICE...]",
-    .summary = "which snapshots would be removed, and why the others stay",
+    .summary = "with --dry-run: which snapshots would be removed, and why the others stay",
     .help =
-	"Asks the repository for its snapshots and judges those of each service by \"retention\" in the manifest.\n"
-	"Nothing goes of a service whose newest backup is not good, and never the last good backup. What is shown is "
-	"removed "
-	"by the\n"
-	"job \"(retention)\" that follows each run of backups.\n\n"
+	"Asks the repository for its snapshots and judges those of each service by \"retention\" in the manifest. "
+	"The\n"
+	"last good backup always stays, and nothing goes of a service whose newest backup is not good.\n"
+	"\n"
+	"This command removes nothing: --dry-run has to be given. What it shows is removed by the job (retention)\n"
+	"that follows each run of backups; `atelier-backup status` tells how the last one ended.\n"
+	"\n"
 	"  atelier-backup retention --dry-run\n"
 	"  atelier-backup retention --dry-run web mail",
     .options = OPTION_DRY_RUN,

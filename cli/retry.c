@@ -80,15 +80,15 @@ run(const struct invocation *invocation)
 const struct command command_retry = {
     .name = "retry",
     .operands = "JOB...",
-    .summary = "do jobs again that have ended, or at once those that wait",
-    .help = "A job that waits for its turn or for another attempt has it now. One that has ended is submitted again, "
-	    "as the manifest\n"
-	    "describes its service now, or as it was if the manifest does not have it any more. One that is at "
-	    "work is left\n"
-	    "alone. Then as `backup`.\n"
-	    "\n"
-	    "  atelier-backup retry 12\n"
-	    "  atelier-backup retry 12 --detach\n",
+    .summary = "do ended jobs again; waiting jobs begin at once",
+    .help =
+	"A job that waits for its turn or for another attempt has it now. One that has ended is submitted again, as\n"
+	"the manifest describes its service now, or as it was if the manifest does not have it any more. One that "
+	"is\n"
+	"at work is left alone. Then follows them, as `backup` does. `atelier-backup jobs` lists the numbers.\n"
+	"\n"
+	"  atelier-backup retry 12\n"
+	"  atelier-backup retry 12 --detach",
     .options = OPTION_DETACH,
     .least_operands = 1,
     .most_operands = SIZE_MAX,

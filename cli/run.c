@@ -41,15 +41,16 @@ run(const struct invocation *invocation)
 const struct command command_run = {
     .name = "run",
     .operands = "",
-    .summary = "tonight's backups of all services, each after its own random delay (for a timer or cron)",
-    .help = "Makes one job per service, each due after a random delay of 0 to schedule.maxDelay that is "
-	    "drawn once and kept in\n"
-	    "the journal, hands them to the runner and stays until all have ended. Called a second time in the same "
-	    "night it adds "
-	    "nothing: it sees to\n"
-	    "what is unfinished, and its exit code is that night's result.\n"
-	    "\n"
-	    "  0 2 * * *  root  atelier-backup run\n",
+    .summary = "the night's backups, each service after a random delay (for a timer or cron)",
+    .help =
+	"Makes one job per service, a retention that follows them, and a prune when one is due; each backup begins\n"
+	"after a random delay of at most schedule.maxDelay, which is drawn once and kept in the journal. Hands them "
+	"to\n"
+	"the runner and stays until all have ended. Called again in the same night it adds nothing: it follows what "
+	"is\n"
+	"unfinished, and its exit code is that night's result.\n"
+	"\n"
+	"  0 2 * * *  root  atelier-backup run",
     .options = OPTION_DETACH,
     .least_operands = 0,
     .most_operands = 0,

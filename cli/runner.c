@@ -234,11 +234,11 @@ const struct command command_runner = {
     .name = "runner",
     .operands = "",
     .summary = "advance the jobs of the journal (started by systemd or by the other commands)",
-    .help = "First pays what a dead runner owed and takes its jobs over, then listens at control.sock in the runtime "
-	    "directory for the\n"
-	    "other commands, and ends when there is nothing to do and nobody is connected. Where another runner is "
-	    "at work\n"
-	    "it ends at once. SIGTERM ends it in good order: what is stopped is started, jobs stay in the journal.\n",
+    .help =
+	"First pays what a dead runner owed and takes its jobs over, then listens at control.sock in the runtime\n"
+	"directory for the other commands, and ends when there is nothing to do and nobody is connected. If another\n"
+	"runner is at work it ends at once; one that systemd started waits for the other's end. SIGTERM ends it in\n"
+	"good order: what is stopped is started, jobs stay in the journal.",
     .options = OPTION_READY | OPTION_GUARDED,
     .needs_root = true,
     .hidden = true,

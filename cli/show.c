@@ -293,9 +293,10 @@ const struct command command_show = {
     .name = "show",
     .operands = "JOB",
     .summary = "all that is known about one job",
-    .help = "Its transitions with their times, what restic, hooks and systemd said, what it owed and paid, "
-	    "and what\n"
-	    "it was told to do.\n\n"
+    .help = "Its transitions with their times, what restic, hooks and systemd said, what it owed and paid, and what "
+	    "it was\n"
+	    "told to do. `atelier-backup jobs` lists the numbers.\n"
+	    "\n"
 	    "  atelier-backup show 12",
     .least_operands = 1,
     .most_operands = 1,

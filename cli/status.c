@@ -412,12 +412,14 @@ const struct command command_status = {
     .operands = "[SERVICE...]",
     .summary = "how the backups stand, and what needs a person",
     .help =
-	"Reads the journal only and never touches the network. First comes what needs attention, each "
-	"with the\n"
-	"next step; then a line per service. Exits with 1 when something failed or stands still, 5 when "
-	"a service\n"
-	"has no good backup that is young enough, 3 when the last one is partial, else 0.\n\n"
-	"  --watch keeps showing it, with a line per unfinished job: its step, bytes, speed, and why it waits.\n\n"
+	"Reads the journal only and never touches the network; members of the manifest's statusGroup, who may not\n"
+	"read it, ask the runner. First comes what needs attention, each with the next step; then a line per "
+	"service,\n"
+	"and when the last retention and prune were. Exits with 1 when something failed or stands still, 5 when a\n"
+	"service has no good backup that is young enough, 3 when the last one is partial, else 0.\n"
+	"\n"
+	"With --watch a line per unfinished job is added: its step, bytes, speed, and why it waits.\n"
+	"\n"
 	"  atelier-backup status\n"
 	"  atelier-backup status web forum\n"
 	"  atelier-backup status --watch",

@@ -364,8 +364,8 @@ help_comes_from_the_tables(void **state)
 	(void)state;
 	cleanup_free char *all = printed_help(NULL);
 	cleanup_free char *gather = printed_help(&many);
-	assert_non_null(strstr(all, "  gather SERVICE...    takes many\n"));
-	assert_non_null(strstr(all, "  single JOB           takes one\n"));
+	assert_non_null(strstr(all, "  gather SERVICE...        takes many\n"));
+	assert_non_null(strstr(all, "  single JOB               takes one\n"));
 	assert_non_null(strstr(all, "ATELIER_BACKUP_STATE_DIR"));
 	assert_non_null(strstr(all, "  3  done, but something is missing from it\n"));
 	assert_null(strstr(all, "--limit"));
