@@ -15,7 +15,7 @@
 	X(DELAYING, "delaying", "waits until it is due")                                                             \
 	X(CHECKPOINT, "checkpoint", "checks everything while the service is up")                                     \
 	X(STOPPING, "stopping", "stops the service")                                                                 \
-	X(SNAPSHOT, "snapshot", "restic reads the data")                                                             \
+	X(SNAPSHOT, "snapshot", "restic is at work")                                                                 \
 	X(STARTING, "starting", "brings the service back")                                                           \
 	X(PRUNED, "pruned", "done")                                                                                  \
 	X(FAILED, "failed", "ended without a good backup")

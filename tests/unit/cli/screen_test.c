@@ -64,7 +64,7 @@ a_job_at_work_is_told_with_bytes_speed_and_the_rest(void **state)
 {
 	(void)state;
 	struct live_job job = job_in(JOB_SNAPSHOT);
-	expect_line(&job, 0, "restic reads the data");
+	expect_line(&job, 0, "restic is at work");
 	job.step = xstrdup("looking for an earlier snapshot");
 	expect_line(&job, 0, "web              snapshot    looking for an earlier snapshot");
 	job.has_progress = true;
