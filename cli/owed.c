@@ -9,8 +9,8 @@
 #include "jobs/runner.h"
 #include "states/machine.h"
 
-/* The holder of the lock may be about to die, too. */
-#define LOCK_PATIENCE (30 * USEC_PER_SEC)
+/* The holder of the lock may be about to die, too; one that lives pays by itself. */
+#define LOCK_PATIENCE (5 * USEC_PER_SEC)
 #define LOCK_PAUSE_NS (50 * 1000 * 1000L)
 
 static void
