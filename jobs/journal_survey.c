@@ -5,8 +5,10 @@
 
 #include <string.h>
 
-/* How far the sweep goes back, in jobs per service: a night or two. */
+/* How far the sweep goes back, in jobs per service: a night or two. It ends sooner when so few are left (one of so
+ * many) that looking for each of them costs less: what is done once a week is always among those. */
 #define SWEEP_DEPTH 4
+#define FEW         50
 
 struct sought {
 	const char *service;
@@ -51,7 +53,7 @@ sweep(struct survey *survey, struct error *error)
 		VALUES(integer_value((int64_t)survey->count * SWEEP_DEPTH)), &row, error) < 0)
 		return -1;
 	int found = 0;
-	while (survey->open > 0 && (found = journal_step(survey->journal, row, error)) > 0) {
+	while (survey->open > survey->count / FEW && (found = journal_step(survey->journal, row, error)) > 0) {
 		const struct sought key = {.service = column_text(row, COLUMN_SERVICE)};
 		struct sought *sought =
 		    bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
