@@ -38,6 +38,16 @@ print_time(const char *label, int64_t time)
 		print_owned(label, text_time_local(time));
 }
 
+/* Those that only met a lock use up none of the tries. */
+static void
+print_attempt(const struct job_record *job)
+{
+	printf("%-12s %lld of %lld", "attempt", (long long)(job->attempt - job->busy), (long long)job->spec.attempts);
+	if (job->busy > 0)
+		printf(", not counting %lld that only met a lock", (long long)job->busy);
+	putchar('\n');
+}
+
 static void
 print_job(const struct job_record *job)
 {
@@ -57,7 +67,7 @@ print_job(const struct job_record *job)
 		if (job->error.hint != NULL)
 			print_text("what to do", job->error.hint);
 	}
-	printf("%-12s %lld of %lld\n", "attempt", (long long)job->attempt, (long long)job->spec.attempts);
+	print_attempt(job);
 	print_time("submitted", job->submitted_at);
 	print_time("due", job->due_at);
 	print_time("started", job->started_at);

@@ -13,12 +13,12 @@
 #define JOB_STATE_LIST(X)                                                                                            \
 	X(PENDING, "pending", "waits for its turn")                                                                  \
 	X(DELAYING, "delaying", "waits until it is due")                                                             \
-	X(CHECKPOINT, "checkpoint", "checks everything while the service is up")                                     \
+	X(CHECKPOINT, "checkpoint", "checks everything before anything is stopped")                                  \
 	X(STOPPING, "stopping", "stops the service")                                                                 \
 	X(SNAPSHOT, "snapshot", "restic is at work")                                                                 \
 	X(STARTING, "starting", "brings the service back")                                                           \
 	X(PRUNED, "pruned", "done")                                                                                  \
-	X(FAILED, "failed", "ended without a good backup")
+	X(FAILED, "failed", "ended without success")
 
 enum job_state {
 #define X(name, word, text) JOB_##name,

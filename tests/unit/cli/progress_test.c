@@ -66,7 +66,7 @@ a_state_that_the_journal_told_is_not_told_again(void **state)
 	cleanup_free char *text = capture_end(&capture);
 	assert_int_equal(occurrences(text, "web "), 1);
 	assert_int_equal(occurrences(text, "mail "), 1);
-	assert_int_equal(occurrences(text, "checks everything while the service is up"), 2);
+	assert_int_equal(occurrences(text, job_state_text(JOB_CHECKPOINT)), 2);
 }
 
 int
