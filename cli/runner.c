@@ -30,13 +30,19 @@
  * when /etc is broken, too. */
 #define DEFAULT_PARALLEL 2
 
-/* One line for whoever started us: an object with `error`, null when clients are listened to. */
+struct host {
+	struct journal *journal;
+	int starter; /* whoever started us waits for a line here; -1: nobody, or it has been told */
+};
+
+/* One line: an object with `error`, null when clients are listened to. */
 static void
-tell_starter(const struct invocation *invocation, const struct error *error)
+tell_starter(struct host *host, const struct error *error)
 {
-	if (invocation->ready_descriptor == 0)
+	if (host->starter < 0)
 		return;
-	cleanup_close int descriptor = (int)invocation->ready_descriptor;
+	cleanup_close int descriptor = host->starter;
+	host->starter = -1;
 	json_t *document = json_output_new();
 	json_object_set_new(document, "error", json_output_error(error));
 	char *line = json_dumps(document, JSON_COMPACT);
@@ -49,9 +55,9 @@ tell_starter(const struct invocation *invocation, const struct error *error)
 }
 
 static enum exit_code
-fail(const struct invocation *invocation, const struct error *error)
+fail(struct host *host, const struct error *error)
 {
-	tell_starter(invocation, error);
+	tell_starter(host, error);
 	log_line(
 	    LOG_LEVEL_ERROR, &(struct log_subject){.error_code = error_code_word(error->code)}, "%s", error->message);
 	return CODE_FAILED;
@@ -64,10 +70,21 @@ tell_notice(void *context, const char *words)
 	log_notice("%s", words);
 }
 
+/* With a journal that cannot be written we bring back what is stopped and end, before anybody is listened to. */
+static void
+tell_begun(struct host *host)
+{
+	cleanup_error struct error error = {0};
+	if (host->starter >= 0 && journal_check_writable(host->journal, &error) < 0)
+		tell_starter(host, &error);
+	else
+		tell_starter(host, NULL);
+}
+
 static void
 tell_recovery(void *context, const struct recovery_report *report)
 {
-	(void)context;
+	tell_begun(context);
 	if (report->jobs == 0 && report->obligations == 0 && report->children == 0)
 		return;
 	log_notice(
@@ -99,7 +116,8 @@ retry_given_up(struct journal *journal, int64_t *ret_tried, int64_t *ret_paid, s
 static int
 on_recover(void *context, int64_t *ret_tried, int64_t *ret_paid, struct error *error)
 {
-	return retry_given_up(context, ret_tried, ret_paid, error);
+	const struct host *host = context;
+	return retry_given_up(host->journal, ret_tried, ret_paid, error);
 }
 
 /* What a job owes that was set aside as damaged: nobody else will pay it. */
@@ -142,7 +160,7 @@ read_wishes(const struct invocation *invocation)
 }
 
 static int
-run_jobs(const struct invocation *invocation, struct journal *journal, int listener, struct error *error)
+run_jobs(const struct invocation *invocation, struct host *host, int listener, struct error *error)
 {
 	struct event_base *base = event_base_new();
 	if (base == NULL)
@@ -155,7 +173,7 @@ run_jobs(const struct invocation *invocation, struct journal *journal, int liste
 	struct guard *guard = guard_new(invocation, base);
 	const struct runner_settings settings = {
 	    .base = base,
-	    .journal = journal,
+	    .journal = host->journal,
 	    .clock = clock_system(),
 	    .machine = &machine,
 	    .parallel = wishes.parallel,
@@ -165,11 +183,11 @@ run_jobs(const struct invocation *invocation, struct journal *journal, int liste
 	    .notice = tell_notice,
 	    .recovered = tell_recovery,
 	    .recover = on_recover,
-	    .context = journal,
+	    .context = host,
 	    .idle_patience = IDLE_PATIENCE,
 	};
 	enum runner_end end;
-	int result = pay_for_damaged_jobs(journal, error);
+	int result = pay_for_damaged_jobs(host->journal, error);
 	if (result == 0)
 		result = runner_run(&settings, &end, error);
 	else
@@ -211,23 +229,26 @@ run(const struct invocation *invocation)
 	log_open(invocation->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, LOG_LEVEL_INFO);
 	if (invocation->ready_descriptor != 0)
 		fcntl((int)invocation->ready_descriptor, F_SETFD, FD_CLOEXEC);
+	struct host host = {
+	    .starter = invocation->ready_descriptor != 0 ? (int)invocation->ready_descriptor : -1,
+	};
 	bool activated = sd_listen_fds(1) > 0;
 	cleanup_error struct error error = {0};
 	cleanup_journal struct journal *journal = NULL;
 	if (journal_open(invocation->state_directory, clock_system(), &journal, &error) < 0)
-		return fail(invocation, &error);
+		return fail(&host, &error);
+	host.journal = journal;
 	int held = take_lock(journal, activated, &error);
 	if (held < 0)
-		return fail(invocation, &error);
+		return fail(&host, &error);
 	if (held == 0)
 		return CODE_COMPLETE;
 	int listener = activated ? SD_LISTEN_FDS_START : control_listen(invocation->runtime_directory, &error);
 	if (listener < 0)
-		return fail(invocation, &error);
-	tell_starter(invocation, NULL);
-	int result = run_jobs(invocation, journal, listener, &error);
+		return fail(&host, &error);
+	int result = run_jobs(invocation, &host, listener, &error);
 	journal_unlock_runner(journal);
-	return result < 0 ? fail(invocation, &error) : CODE_COMPLETE;
+	return result < 0 ? fail(&host, &error) : CODE_COMPLETE;
 }
 
 const struct command command_runner = {

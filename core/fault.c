@@ -62,7 +62,9 @@ fault_arm(const char *process)
 		chosen[i] = value == NULL ? 0 : strtoll(value, NULL, 10);
 		events[i] = 0;
 	}
-	disk_is_full = false;
+	/* Another process that looks at the same disk. */
+	const char *once = getenv("ATELIER_BACKUP_FAULT_ONCE");
+	disk_is_full = chosen[FAULT_FAIL_COMMIT] != 0 && once != NULL && access(once, F_OK) == 0;
 	if (armed == 0)
 		atexit(write_counts);
 	armed = getpid();

@@ -6,10 +6,10 @@
  *   ATELIER_BACKUP_FAIL_COMMIT         finds the journal's disk full at the N-th commit, and from then on
  *   ATELIER_BACKUP_FAIL_FORK           finds no room for a process (EAGAIN) at the N-th one
  *   ATELIER_BACKUP_FAIL_ALLOC          finds no memory at the N-th call of core/alloc.h
- *   ATELIER_BACKUP_FAULT_IN            the kind of process that counts: "runner" (when not set) or "command",
- *                                      what a person has started
- *   ATELIER_BACKUP_FAULT_ONCE          a file; whoever creates it has the fault, and nobody after that. It then tells
- *                                      what the last event was
+ *   ATELIER_BACKUP_FAULT_IN            the one kind of process that counts: "runner" (when not set), or
+ *                                      "command", which a person has started
+ *   ATELIER_BACKUP_FAULT_ONCE          a file; whoever creates it has the fault, and nobody after that (but a full
+ *                                      disk is full for all who begin later). It tells what the last event was
  *   ATELIER_BACKUP_FAULT_COUNTS        a file for the numbers of events, written when the process ends by itself
  *
  * Children get none of this: their environments are made from nothing (adapters/environment.h). A process of ours

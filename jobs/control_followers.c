@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/text.h"
 #include "jobs/control_server_internal.h"
 
 /* ---- the progress of the jobs under way ---- */
@@ -172,9 +173,13 @@ tell_client(struct server_client *client, const struct control_event *event)
 	packer_release(&packer);
 }
 
+/* Jobs that have ended only in memory, because the journal cannot be written, have not: what follows is the event
+ * of the runner's own end, which says why. */
 static void
 end_following(struct server_client *client)
 {
+	if (error_is_set(engine_journal_error(client->server->engine)))
+		return;
 	tell_client(client, &(struct control_event){.kind = CONTROL_EVENT_END});
 	client->following.on = false;
 	if (client->descriptor >= 0)
@@ -330,10 +335,13 @@ control_server_notice(struct control_server *server, const char *words)
 void
 server_tell_lost(struct control_server *server, const struct error *lost)
 {
-	cleanup_free char *message = xstrdup(lost != NULL ? lost->message : "");
+	cleanup_text struct text message = {0};
+	text_add(&message, lost != NULL ? lost->message : "");
+	if (lost != NULL && lost->hint != NULL)
+		text_printf(&message, "; %s", lost->hint);
 	tell(server, 0,
 	    &(struct control_event){
 		.kind = lost != NULL ? CONTROL_EVENT_LOST : CONTROL_EVENT_END,
-		.message = message,
+		.message = message.string,
 	    });
 }

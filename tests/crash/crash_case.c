@@ -76,6 +76,10 @@ case_fail(struct crash_case *crash, const char *format, ...)
 	size_t length;
 	if (file_read(had_path, OUTPUT_LIMIT, &had, &length, NULL) < 0)
 		had = NULL;
+	cleanup_free char *log_path = case_path(crash, "state/runner.log");
+	cleanup_free char *runner_log = NULL;
+	if (file_read(log_path, OUTPUT_LIMIT, &runner_log, &length, NULL) == 0)
+		text_printf(&crash->log, "runner.log:\n%s", runner_log);
 	fprintf(stderr, "case %u: %s; the fault: %s; what happened:\n%s\n", crash->number, words,
 	    had != NULL ? had : "none of the program's own", crash->log.string != NULL ? crash->log.string : "");
 	fflush(stderr);
