@@ -37,6 +37,9 @@ wait_for_somebody_else(struct world *world)
 	expect_job(shown, "pruned", "complete");
 	assert_in_range(job_number(shown, "attempt"), 2, 9);
 	json_decref(shown);
+	expect_run(world, "show 1", 0);
+	expect_words(world->out, "1 of 1, not counting ");
+	expect_words(world->out, " that only met a lock\n");
 	cleanup_free char *stops = world_read(world, "stopped");
 	assert_string_equal(stops, "stop\n");
 	assert_int_equal(count_locks(world), 0);
