@@ -35,11 +35,11 @@ write_noise(const struct world *world, const char *name, size_t size)
 }
 
 static pid_t
-uploading_restic(const struct world *world)
+uploading_restic(const struct world *world, const char *name)
 {
-	until_true(world_has(world, "pid"));
-	cleanup_free char *digits = world_read(world, "pid");
-	cleanup_free char *path = world_path(world, "pid");
+	until_true(world_has(world, name));
+	cleanup_free char *digits = world_read(world, name);
+	cleanup_free char *path = world_path(world, name);
 	unlink(path);
 	return (pid_t)strtol(digits, NULL, 10);
 }
@@ -68,7 +68,7 @@ stored_bytes(const struct world *world)
 static void
 cut_upload(struct world *world, bool runner_too)
 {
-	pid_t uploading = uploading_restic(world);
+	pid_t uploading = uploading_restic(world, "pid");
 	until_true(stored_bytes(world) > STORED);
 	pid_t runner = world_runner(world);
 	assert_true(is_alive(uploading));
@@ -152,7 +152,7 @@ the_lock_of_a_dead_restic_goes(void **state)
 	write_web_manifest(
 	    world, SLOW("2", "256") ", \"retention\": {\"last\": 1, \"daily\": 0, \"weekly\": 0, \"monthly\": 0}");
 	expect_run(world, "backup web --detach", 0);
-	pid_t uploading = uploading_restic(world);
+	pid_t uploading = uploading_restic(world, "pid");
 	until_true(count_locks(world) == 1);
 	kill(uploading, SIGKILL);
 	expect_run(world, "follow 1", 0);
@@ -169,6 +169,46 @@ the_lock_of_a_dead_restic_goes(void **state)
 	assert_string_equal(starts, "start\nstart\nstart\n");
 }
 
+/* A second one dies while the lock of the first is being removed, too late for that `restic unlock`. */
+static void
+the_lock_of_one_that_dies_meanwhile_goes_too(void **state)
+{
+	static const char holding[] =
+	    "case \" $* \" in\n"
+	    "*' backup '*=service:web' '*) echo $$ >$at/pid.new; mv $at/pid.new $at/pid ;;\n"
+	    "*' backup '*=service:wiki' '*) echo $$ >$at/second.new; mv $at/second.new $at/second ;;\n"
+	    "*' unlock '*) $real \"$@\"; : >$at/unlocking; while [ -e $at/hold ]; do sleep 0.02; done; exit 0 ;;\n"
+	    "esac";
+	struct world *world = *state;
+	const char *at = world->directory;
+	cleanup_free char *services = xasprintf(WEB ", \"wiki\": {\"paths\": \"%s/data\"}", at, at, at, at);
+	wrap_restic(world, holding);
+	write_noise(world, "data/noise", MIB);
+	restic(world, "init", "--quiet");
+	write_manifest(world, SLOW("2", "256"), services);
+	world_write(world, "hold", "");
+	expect_run(world, "backup web wiki --detach", 0);
+	pid_t first = uploading_restic(world, "pid"), second = uploading_restic(world, "second");
+	until_true(count_locks(world) == 2);
+	kill(second, SIGSTOP);
+	kill(first, SIGKILL);
+	until_true(world_has(world, "unlocking"));
+	kill(second, SIGKILL);
+	until_true(job_is_in(world, 2, "pruned"));
+	world_rename(world, "hold", "go-on");
+	expect_run(world, "follow", 0);
+	/* It looks again before it uploads. */
+	json_t *shown = show_job(world, 1);
+	size_t index, removals = 0;
+	const json_t *note;
+	json_array_foreach (json_object_get(shown, "notes"), index, note)
+		removals += strcmp(json_string_value(json_object_get(note, "text")),
+				"removed the lock of a restic that died") == 0;
+	assert_int_equal(removals, 2);
+	json_decref(shown);
+	assert_int_equal(count_locks(world), 0);
+}
+
 int
 main(void)
 {
@@ -177,6 +217,7 @@ main(void)
 	    repository_test(what_a_cut_upload_stored_is_not_sent_again_by_an_old_restic),
 	    repository_test(no_repair_beside_another_backup),
 	    repository_test(the_lock_of_a_dead_restic_goes),
+	    repository_test(the_lock_of_one_that_dies_meanwhile_goes_too),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
