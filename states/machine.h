@@ -24,12 +24,13 @@ struct world {
 		pid_t pid;
 	} *dead;
 	size_t dead_count;
-	size_t dead_asked;       /* so many of them, from the first, does `unlocking_job` ask about */
-	int64_t unlocking_job;   /* the one job that removes their locks; 0: none */
-	int64_t unlock_tried_at; /* monotonic: when stale locks of others were last looked for; 0: never */
-	size_t readers;          /* jobs between the end of checkpoint and that of their attempt */
-	int64_t alone_job;       /* the one that repairs the index meanwhile; 0: none */
-	int64_t repaired_at;     /* monotonic, of the last repair that succeeded */
+	size_t dead_asked;                       /* so many of them, from the first, does `unlocking_job` ask about */
+	int64_t unlocking_job;                   /* the one job that removes their locks; 0: none */
+	int64_t unlock_tried_at[JOB_KIND_COUNT]; /* monotonic: when stale locks of others were last looked for, for
+						    jobs that share and for such as do not; 0: never */
+	size_t readers;                          /* jobs between the end of checkpoint and that of their attempt */
+	int64_t alone_job;                       /* the one that repairs the index meanwhile; 0: none */
+	int64_t repaired_at;                     /* monotonic, of the last repair that succeeded */
 };
 
 void world_init(struct world *world, struct event_base *base);

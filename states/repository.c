@@ -204,6 +204,10 @@ stale_unlocked(void *context, const struct restic_unlock_result *result, const s
 	work->restic = NULL;
 	if (error_is_set(error))
 		job_note(job, "restic", error->message);
+	if (!error_is_set(error) && result->removed == 0 && result->remaining == 0) {
+		job_step_again(job, 0); /* its holder has let go meanwhile */
+		return;
+	}
 	if (result->removed > 0) {
 		cleanup_free char *line = xasprintf("removed %zu stale lock%s of others (plain `restic unlock`)",
 		    result->removed, result->removed == 1 ? "" : "s");
@@ -224,9 +228,10 @@ repository_try_unlock(struct job *job, const struct error *locked)
 	struct world *world = world_of(job);
 	int64_t now = clock_monotonic(engine_clock(job->engine));
 	repository_forget_answer(job);
-	if (world->unlock_tried_at != 0 && now - world->unlock_tried_at < UNLOCK_PAUSE)
+	int64_t *tried_at = &world->unlock_tried_at[job->record.kind];
+	if (*tried_at != 0 && now - *tried_at < UNLOCK_PAUSE)
 		return false;
-	world->unlock_tried_at = now;
+	*tried_at = now;
 	cleanup_error struct error problem = {0};
 	error_copy(&work_of(job)->locked, locked);
 	work_of(job)->restic =
