@@ -85,7 +85,7 @@ const struct command command_retry = {
 	"A job that waits for its turn or for another attempt has it now. One that has ended is submitted again, as\n"
 	"the manifest describes its service now, or as it was if the manifest does not have it any more. One that "
 	"is\n"
-	"at work is left alone. Then follows them, as `backup` does. `atelier-backup jobs` lists the numbers.\n"
+	"at work is refused. Then follows them, as `backup` does. `atelier-backup jobs` lists the numbers.\n"
 	"\n"
 	"  atelier-backup retry 12\n"
 	"  atelier-backup retry 12 --detach",

@@ -148,6 +148,20 @@ give_places(struct engine *engine)
 	}
 }
 
+static const char *
+limit_hint(const struct job *job)
+{
+	switch (job->record.kind) {
+	case JOB_KIND_BACKUP:
+		return "the manifest's deadlines.* set the limits";
+	case JOB_KIND_RETENTION:
+		return "the next run of backups does it again";
+	case JOB_KIND_PRUNE:
+		return "the next night goes on with it; the manifest's prune.maxDuration sets the limit";
+	}
+	return "";
+}
+
 static void
 fire_timers(struct engine *engine)
 {
@@ -161,10 +175,8 @@ fire_timers(struct engine *engine)
 			error_set(&error, ERROR_DEADLINE, "%s took longer than allowed%s%s",
 			    job_state_word(job->record.state), job->step != NULL ? " while " : "",
 			    job->step != NULL ? job->step->word : "");
-			error_hint(&error,
-			    "see what it waited for with `atelier-backup show %lld`; the manifest's "
-			    "deadlines.* set the limits",
-			    (long long)job->record.id);
+			error_hint(&error, "see what it waited for with `atelier-backup show %lld`; %s",
+			    (long long)job->record.id, limit_hint(job));
 			engine_handle_event(job, EVENT_DEADLINE, &error);
 		} else if (job->wake_at != 0 && job->wake_at <= now) {
 			job->wake_at = 0;

@@ -1,7 +1,7 @@
 /* The journal: a SQLite file that knows every job, where it is, what it owes, and what the last good backup
  * of each service was. Durable against power loss (WAL with synchronous=FULL; a commit that returned is on
- * the disk). Any process may read and submit; only the runner, which holds journal_lock_runner, advances
- * jobs.
+ * the disk). Any process that may open it can read; only the runner, which holds journal_lock_runner, takes
+ * jobs in and advances them.
  *
  * Schema and its history: docs/journal.md. All functions return 0, or -1 with ERROR_JOURNAL,
  * ERROR_JOURNAL_NEWER, ERROR_JOURNAL_DAMAGED, ERROR_NO_SPACE or ERROR_PERMISSION and a hint. A row that

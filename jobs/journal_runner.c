@@ -1,4 +1,4 @@
-/* Who advances the jobs, and how it learns of new ones. */
+/* Who advances the jobs: the lock of the runner. */
 #include "jobs/journal_internal.h"
 
 #include "core/alloc.h"
@@ -22,7 +22,7 @@ runner_error(const struct journal *journal, const char *doing, const char *name,
 		return error_hint(error, "run as the owner of %s", journal->directory);
 	if (code == ERROR_NO_SPACE)
 		return error_hint(error, "make room on the file system of %s", journal->directory);
-	return error_hint(error, "see the limits of this process (open files, inotify watches)");
+	return error_hint(error, "see the limits of this process (open files)");
 }
 
 /* A lock of the open file description, as flock's is, but one that can be looked at without taking it: a
