@@ -24,15 +24,24 @@ struct guard {
 
 static void start_another(struct guard *guard);
 
+/* One that lives, too: without a descriptor for it nobody would see its end. */
+static void
+end_child(struct guard *guard)
+{
+	if (guard->child > 0) {
+		kill(guard->child, SIGKILL);
+		while (waitpid(guard->child, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	guard->child = 0;
+}
+
 static void
 on_end(evutil_socket_t descriptor, short what, void *context)
 {
 	(void)descriptor, (void)what;
 	struct guard *guard = context;
-	if (guard->child > 0)
-		while (waitpid(guard->child, NULL, 0) < 0 && errno == EINTR)
-			;
-	guard->child = 0;
+	end_child(guard);
 	log_warning("the guardian of this runner has gone; another one is started");
 	int64_t pause = guardian_pause(++guard->deaths);
 	struct timeval span = {.tv_sec = pause / USEC_PER_SEC, .tv_usec = pause % USEC_PER_SEC};
@@ -119,11 +128,7 @@ guard_free(struct guard *guard)
 {
 	if (guard == NULL)
 		return;
-	if (guard->child > 0) {
-		kill(guard->child, SIGKILL);
-		while (waitpid(guard->child, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	end_child(guard);
 	forget(guard);
 	event_free(guard->pause);
 	free(guard);

@@ -116,18 +116,19 @@ lose_runner(struct guardian *guardian)
 	guardian->runner = 0;
 }
 
-/* Returns true if it ended in good order: by its own exit, with whatever code. */
-static bool
+enum ending { ENDED_WELL, ENDED_WITH_ERROR, WAS_KILLED };
+
+static enum ending
 reap(struct guardian *guardian)
 {
 	int status;
 	while (waitpid(guardian->runner, &status, 0) < 0)
 		if (errno != EINTR)
-			return true;
+			return ENDED_WELL;
 	if (WIFEXITED(status))
-		return true;
+		return WEXITSTATUS(status) == CODE_COMPLETE ? ENDED_WELL : ENDED_WITH_ERROR;
 	log_error("the runner (pid %d) was killed by signal %d", (int)guardian->runner, WTERMSIG(status));
-	return false;
+	return WAS_KILLED;
 }
 
 static int
@@ -151,21 +152,20 @@ start(struct guardian *guardian, const char *command, struct error *error)
 	return 0;
 }
 
-/* Returns true if the process ended by itself. */
-static bool
+static enum ending
 run_to_the_end(struct guardian *guardian, const char *command)
 {
 	cleanup_error struct error error = {0};
 	if (start(guardian, command, &error) < 0) {
 		log_error("%s", error.message);
 		lose_runner(guardian);
-		return false;
+		return WAS_KILLED;
 	}
 	if (guardian->ended >= 0)
 		wait_for_runner(guardian, 0);
-	bool orderly = reap(guardian);
+	enum ending ending = reap(guardian);
 	lose_runner(guardian);
-	return orderly;
+	return ending;
 }
 
 /* Returns false when that were too many. */
@@ -200,9 +200,9 @@ adopt(struct guardian *guardian)
 }
 
 static enum exit_code
-pay_and_leave(struct guardian *guardian)
+pay(struct guardian *guardian)
 {
-	return run_to_the_end(guardian, "recover") ? CODE_COMPLETE : CODE_FAILED;
+	return run_to_the_end(guardian, "recover") == ENDED_WELL ? CODE_COMPLETE : CODE_FAILED;
 }
 
 static enum exit_code
@@ -213,13 +213,17 @@ guard(struct guardian *guardian)
 	for (;;) {
 		wait_for_runner(guardian, guardian->crashes > 0 ? guardian_pause(guardian->crashes) : 0);
 		if (guardian->asked_to_end)
-			return pay_and_leave(guardian);
-		if (run_to_the_end(guardian, "runner"))
+			return pay(guardian);
+		enum ending ending = run_to_the_end(guardian, "runner");
+		if (ending == ENDED_WELL)
 			return CODE_COMPLETE;
+		/* One that could not even begin has not paid what the one before it owed. */
+		if (ending == ENDED_WITH_ERROR && (pay(guardian) == CODE_COMPLETE || guardian->crashes == 0))
+			return CODE_FAILED;
 		if (!count_crash(guardian)) {
 			log_error(
 			    "the runner was killed %d times within an hour; it is not started again", MOST_CRASHES);
-			pay_and_leave(guardian);
+			pay(guardian);
 			return CODE_FAILED;
 		}
 	}
@@ -254,8 +258,10 @@ const struct command command_guardian = {
     .summary = "keep a runner alive (started by the other commands, where systemd does not)",
     .help =
 	"Starts `atelier-backup runner` and waits for it. A runner that is killed is started again at once, and\n"
-	"brings back what was stopped; one that ends by itself is through. After ten deaths within an hour it pays\n"
-	"what is owed and gives up. SIGTERM ends both in good order.",
+	"brings back what was stopped; one that ends by itself is through, and if it ends with an error what is "
+	"still\n"
+	"owed is paid. After ten deaths within an hour it pays what is owed and gives up. SIGTERM ends both in good\n"
+	"order.",
     .options = OPTION_READY | OPTION_ADOPT,
     .needs_root = true,
     .hidden = true,

@@ -355,6 +355,15 @@ repository_answered(void *context, const char *repository_id, const struct error
 	job_step_finished(job, &failure);
 }
 
+/* Whoever waits for one that has the repository alone has his own time before him when that one is through. */
+static enum step_result
+wait_for_repair(struct job *job)
+{
+	job_set_deadline(job, job->record.spec.deadlines.preflight);
+	job_step_again(job, ASKING_PAUSE);
+	return STEP_WAITING;
+}
+
 enum step_result
 step_reach_repository(struct job *job, struct error *error)
 {
@@ -366,8 +375,9 @@ step_reach_repository(struct job *job, struct error *error)
 	    clock_monotonic(engine_clock(job->engine)) - world->answered_at < ANSWER_LASTS)
 		return STEP_DONE;
 	/* One that has the repository alone is no stranger: its lock is not asked about. */
-	bool others = world->asking_job != 0 && world->asking_job != job->record.id;
-	if (others || (world->alone_job != 0 && world->alone_job != job->record.id)) {
+	if (world->alone_job != 0 && world->alone_job != job->record.id)
+		return wait_for_repair(job);
+	if (world->asking_job != 0 && world->asking_job != job->record.id) {
 		job_step_again(job, ASKING_PAUSE);
 		return STEP_WAITING;
 	}
@@ -387,6 +397,7 @@ index_repaired(void *context, const struct error *error)
 	world->alone_job = 0;
 	if (!awaited)
 		return;
+	job_set_deadline(job, job->record.spec.deadlines.preflight);
 	if (error_is_set(error)) {
 		/* It only saves traffic. The mark stays for the next attempt. */
 		job_note(job, "restic", error->message);
@@ -407,11 +418,15 @@ step_repair_index(struct job *job, struct error *error)
 	struct world *world = world_of(job);
 	if (!job->record.unindexed)
 		return STEP_DONE;
+	if (work->holder != NULL) {
+		job_note(job, "restic", "repairing the index takes too long: it is ended");
+		restic_call_stop(work->holder);
+		return STEP_WAITING;
+	}
 	if (world->alone_job != 0) {
 		if (work->repair_awaited_since == 0)
 			work->repair_awaited_since = clock_monotonic(engine_clock(job->engine));
-		job_step_again(job, ASKING_PAUSE);
-		return STEP_WAITING;
+		return wait_for_repair(job);
 	}
 	if (work->repair_awaited_since != 0 && world->repaired_at >= work->repair_awaited_since) {
 		job->record.unindexed = false;
@@ -425,8 +440,14 @@ step_repair_index(struct job *job, struct error *error)
 	}
 	struct restic_listener listener = {.on_spawned = repository_child_spawned, .context = job};
 	world->alone_job = job->record.id;
-	return repository_call_begun(
+	enum step_result result = repository_call_begun(
 	    job, restic_repair_index_start(world->base, &job->record.spec.restic, &listener, index_repaired, error));
+	if (result == STEP_WAITING) {
+		/* Its end has to be awaited, however late: comes back here when the time is over. */
+		job_set_deadline(job, 0);
+		job_step_again(job, job->record.spec.deadlines.preflight);
+	}
+	return result;
 }
 
 enum step_result
@@ -437,10 +458,8 @@ step_enter_repository(struct job *job, struct error *error)
 	struct world *world = world_of(job);
 	if (work->inside)
 		return STEP_DONE;
-	if (world->alone_job != 0) {
-		job_step_again(job, ASKING_PAUSE);
-		return STEP_WAITING;
-	}
+	if (world->alone_job != 0)
+		return wait_for_repair(job);
 	work->inside = true;
 	world->readers++;
 	return STEP_DONE;

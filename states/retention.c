@@ -128,6 +128,8 @@ consider_service(struct job *job, const char *service, const struct restic_snaps
 	    journal_last_good(journal, service, &newest.good, error) < 0)
 		return -1;
 	const char *obstacle = retention_obstacle(newest.found ? &newest.job : NULL);
+	if (obstacle == NULL && newest.good.snapshot_id == NULL)
+		obstacle = "it is not known which snapshot is its last good one";
 	if (obstacle == NULL) {
 		plan_service(job, &newest.job.spec, newest.good.snapshot_id, listing, count, tally);
 	} else {

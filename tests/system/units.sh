@@ -135,6 +135,16 @@ ok "its socket is still there" systemctl is-active atelier-backup-runner.socket
 ok "no guardian was needed" not test -e "$state/runner.log"
 ok "recovery was not needed" is "$(recovery_said)" ''
 
+section "many commands, each with a runner of its own"
+fresh 0
+for ((turn = 0; turn < 20; turn++)); do
+	systemctl start atelier-backup-runner.service
+	systemctl stop atelier-backup-runner.service
+done
+ok "use up nothing" systemctl start atelier-backup-runner.service
+ok "and leave the socket as it is" systemctl is-active atelier-backup-runner.socket
+systemctl stop atelier-backup-runner.service
+
 section "the timer"
 ok "can be enabled" systemctl enable --now atelier-backup.timer
 ok "elapses at two, to the second" has "$(property atelier-backup.timer NextElapseUSecRealtime)" ' 02:00:00 '

@@ -141,6 +141,27 @@ no_repair_beside_another_backup(void **state)
 	expect_run(world, "follow 1", 0);
 }
 
+/* It only saves traffic: where it takes longer than the preflight may, the backup does without. */
+static void
+a_slow_repair_fails_no_backup(void **state)
+{
+	struct world *world = *state;
+	begin_cut_test(world);
+	wrap_restic(world, "case \" $* \" in\n"
+			   "*' repair index '*) trap 'exit 130' INT; while :; do sleep 0.1; done ;;\n"
+			   "*' backup '*) echo $$ >$at/pid.new; mv $at/pid.new $at/pid ;;\n"
+			   "esac");
+	write_web_manifest(world, SLOW("2", "20000") ", \"deadlines\": {\"preflight\": \"8s\"}");
+	expect_run(world, "backup web --detach", 0);
+	cut_upload(world, false);
+	expect_run(world, "follow 1", 0);
+	json_t *shown = show_job(world, 1);
+	expect_job(shown, "pruned", "complete");
+	assert_int_equal(job_number(shown, "attempt"), 2);
+	expect_note(shown, "repairing the index takes too long", true);
+	json_decref(shown);
+}
+
 /* restic alone dies, with its lock in the repository. */
 static void
 the_lock_of_a_dead_restic_goes(void **state)
@@ -216,6 +237,7 @@ main(void)
 	    repository_test(what_a_cut_upload_stored_is_not_sent_again),
 	    repository_test(what_a_cut_upload_stored_is_not_sent_again_by_an_old_restic),
 	    repository_test(no_repair_beside_another_backup),
+	    repository_test(a_slow_repair_fails_no_backup),
 	    repository_test(the_lock_of_a_dead_restic_goes),
 	    repository_test(the_lock_of_one_that_dies_meanwhile_goes_too),
 	};

@@ -187,6 +187,27 @@ a_terminal_that_is_gone_ends_nothing(void **state)
 	expect_words(world->out, "web: complete");
 }
 
+/* The one that is started in its place finds that nobody can listen where the clients look. */
+static void
+a_runner_that_cannot_begin_leaves_nothing_stopped(void **state)
+{
+	struct world *world = *state;
+	held_hold(world);
+	expect_run(world, "backup web --detach", 0);
+	until_true(world_has(world, "reading") && world_has(world, "down"));
+	pid_t runner = world_runner(world), guardian = guardian_of(runner);
+	cleanup_free char *socket = world_path(world, "runtime/control.sock");
+	assert_int_equal(unlink(socket), 0);
+	assert_int_equal(mkdir(socket, 0700), 0);
+	kill(runner, SIGKILL);
+	until_true(!is_alive(guardian));
+	assert_false(world_has(world, "down"));
+	assert_int_equal(rmdir(socket), 0);
+	held_release(world);
+	expect_run(world, "recover", 0);
+	expect_words(world->out, "web: complete");
+}
+
 /* Both at once: the one case in which somebody has to call something, here the next command. */
 static void
 the_next_command_recovers_when_both_were_killed(void **state)
@@ -235,6 +256,7 @@ main(void)
 	    held_test(sigterm_to_the_guardian_ends_both_in_good_order),
 	    held_test(a_killed_command_ends_nothing),
 	    held_test(a_terminal_that_is_gone_ends_nothing),
+	    held_test(a_runner_that_cannot_begin_leaves_nothing_stopped),
 	    held_test(the_next_command_recovers_when_both_were_killed),
 	    held_test(nothing_owed_makes_no_journal),
 	};
