@@ -403,7 +403,7 @@ static bool
 strikes(struct disk *disk)
 {
 	if (armed != 0 && disk->strikes_at == 0)
-		disk->strikes_at = UINT64_C(1) << draw(disk, 6);
+		disk->strikes_at = UINT64_C(1) << draw(disk, 5);
 	return armed != 0 && disk->unflushed_count >= disk->strikes_at;
 }
 
