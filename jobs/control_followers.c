@@ -157,7 +157,7 @@ tell(struct control_server *server, int64_t job_id, const struct control_event *
 {
 	struct packer packer;
 	control_event_pack(event, &packer);
-	struct server_client *client;
+	struct server_client *client = NULL;
 	TAILQ_FOREACH(client, &server->clients, entry)
 	if (job_id == 0 ? client->following.on : follows(client, job_id))
 		client_tell(client, &packer);
@@ -200,7 +200,7 @@ job_has_ended(struct control_server *server, const struct job *job)
 {
 	/* The engine lets go of it when we return. */
 	size_t left = engine_unfinished(server->engine) - 1;
-	struct server_client *client;
+	struct server_client *client = NULL;
 	TAILQ_FOREACH(client, &server->clients, entry)
 	{
 		struct following *following = &client->following;
@@ -285,7 +285,7 @@ on_progress(void *context, const struct job *job, const struct restic_progress *
 {
 	struct control_server *server = context;
 	keep_progress(server, job->record.id, progress);
-	struct server_client *client;
+	struct server_client *client = NULL;
 	TAILQ_FOREACH(client, &server->clients, entry)
 	{
 		if (!follows(client, job->record.id))
@@ -304,7 +304,7 @@ client_catch_up(struct server_client *client)
 	client->following.behind_since = 0;
 	if (since == 0 || !client->following.on)
 		return;
-	const struct live_progress *live;
+	const struct live_progress *live = NULL;
 	TAILQ_FOREACH(live, &client->server->progress, entry)
 	{
 		const struct job *job = engine_find(client->server->engine, live->job_id);

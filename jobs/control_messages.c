@@ -199,13 +199,11 @@ control_hello_unpack(const void *bytes, size_t length, struct control_hello *ret
 		error_copy(error, &greeting.error);
 		result = -1;
 	}
-	if (result == 0)
-		*ret_hello = (struct control_hello){
-		    .version = greeting.version,
-		    .program = take_pointer(greeting.program),
-		    .pid = (pid_t)greeting.pid,
-		    .journal = take_pointer(greeting.journal),
-		};
+	if (result == 0) {
+		*ret_hello = (struct control_hello){.version = greeting.version, .pid = (pid_t)greeting.pid};
+		ret_hello->program = take_pointer(greeting.program);
+		ret_hello->journal = take_pointer(greeting.journal);
+	}
 	record_clear(&greeting_shape, &greeting);
 	return result;
 }

@@ -1,5 +1,6 @@
 /* What every job does that needs the repository, while everything is still up: it answers, it is the one we know, it
  * can be written, nobody has it alone. A lock of somebody else is met here and not after a stop. */
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -371,6 +372,7 @@ step_reach_repository(struct job *job, struct error *error)
 	cleanup_free char *place = NULL;
 	if (repository_place(&job->record.spec.restic, &place, error) < 0)
 		return STEP_FAILED;
+	assert(place != NULL);
 	if (world->answered_place != NULL && strcmp(world->answered_place, place) == 0 &&
 	    clock_monotonic(engine_clock(job->engine)) - world->answered_at < ANSWER_LASTS)
 		return STEP_DONE;
