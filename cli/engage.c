@@ -12,8 +12,13 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 
-#define HELLO_PATIENCE  (5 * USEC_PER_SEC)
-#define PAUSE_NS        (50 * 1000 * 1000L)
+#define HELLO_PATIENCE (5 * USEC_PER_SEC)
+#define PAUSE_NS       (50 * 1000 * 1000L)
+
+/* Nobody gives the night's command a second time. At boot the runner's unit waits for the network, and one that takes
+ * over from a dead runner may need all the time that its unit gives it to begin. */
+#define KICKOFF_PATIENCE (20 * USEC_PER_MIN)
+
 #define READY_LINE_MOST 4096
 
 char *
@@ -156,10 +161,11 @@ int
 engage_submit(const struct invocation *invocation, const char *journal, const struct control_submission *submission,
     struct control_client **ret_client, struct control_submitted *ret_submitted, struct error *error)
 {
-	int64_t deadline = clock_monotonic(clock_system()) + ENGAGE_PATIENCE;
+	int64_t patience = submission->kind == RUN_NIGHTLY ? KICKOFF_PATIENCE : ENGAGE_PATIENCE;
+	int64_t deadline = clock_monotonic(clock_system()) + patience;
 	for (;;) {
 		struct control_client *client = NULL;
-		if (engage(invocation, journal, ENGAGE_PATIENCE, &client, error) < 0)
+		if (engage(invocation, journal, patience, &client, error) < 0)
 			return -1;
 		interrupt_hold();
 		if (control_client_submit(client, submission, ret_submitted, error) == 0) {

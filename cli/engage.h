@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "jobs/control_client.h"
 
-/* How long a command waits for a runner that begins. */
+/* How long a command waits for a runner that begins; the night's waits longer to submit its jobs. */
 #define ENGAGE_PATIENCE (15 * USEC_PER_SEC)
 
 /* Where it listens. The caller owns the path. */
