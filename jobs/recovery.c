@@ -24,6 +24,15 @@ collect(void *context, const struct child_record *child)
 	copy->command = xstrdup(child->command);
 }
 
+/* On a full disk the next runner looks for it again: what is owed comes first. */
+static void
+forget_child(struct journal *journal, const struct child_record *child)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	if (journal_child_end(journal, child->id, &error) < 0)
+		log_warning("%s", error.message);
+}
+
 int
 recovery_end_children(
     struct journal *journal, recovery_restic_fn *restic, void *context, size_t *ret_ended, struct error *error)
@@ -44,7 +53,7 @@ recovery_end_children(
 		if (result == 0 && restic != NULL && strncmp(child->command, "restic", 6) == 0)
 			restic(context, child->id, child->identity.pid);
 		else if (result == 0)
-			result = journal_child_end(journal, child->id, error);
+			forget_child(journal, child);
 		free(child->command);
 	}
 	free(leftovers.items);
