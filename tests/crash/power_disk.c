@@ -106,6 +106,8 @@ flush(struct disk *disk)
 {
 	while (!TAILQ_EMPTY(&disk->unflushed))
 		write_back(disk, TAILQ_FIRST(&disk->unflushed));
+	if (disk->strikes_at > 1)
+		disk->strikes_at /= 2; /* a disk that is flushed this often waits for too many */
 }
 
 static void
