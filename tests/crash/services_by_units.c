@@ -9,16 +9,17 @@
 
 static const char *const parts[] = {"web", "wiki", "follower", "store", NULL};
 
-/* A service that says when it starts and when it is told to stop. */
+/* A service whose process says when it begins; in an ExecStartPost it would hold up those that wait for it. */
 static void
-make_unit(const char *root, const char *part, const char *dependencies, const char *service)
+make_unit(const char *root, const char *part, const char *dependencies, const char *program)
 {
 	cleanup_free char *name = xasprintf("crash-%s@.service", part);
 	cleanup_free char *history = xasprintf("%s/%%i/%s.history", root, part);
 	lab_unit(name,
-	    "%s%sExecStartPost=/bin/sh -c 'echo start $$(date +%%%%s%%%%6N) >>%s'\n"
+	    "%s[Service]\n"
+	    "ExecStart=/bin/sh -c 'echo start $$(date +%%%%s%%%%6N) >>%s; exec %s'\n"
 	    "ExecStop=/bin/sh -c 'echo stop $$(date +%%%%s%%%%6N) >>%s'\n",
-	    dependencies, service, history, history);
+	    dependencies, history, program, history);
 }
 
 static void
@@ -26,12 +27,12 @@ prepare(const char *root)
 {
 	lab_unit("crash-web@.socket", "[Socket]\nListenStream=%s/%%i/web/socket\n", root);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
-		cleanup_free char *service =
-		    xasprintf("[Service]\nExecStart=" DEMO_SERVICE " %s/%%i/%s/data\n", root, service_names[i]);
-		make_unit(root, service_names[i], "", service);
+		cleanup_free char *program = xasprintf(DEMO_SERVICE " %s/%%i/%s/data", root, service_names[i]);
+		make_unit(root, service_names[i], "", program);
 	}
-	make_unit(root, "follower", "[Unit]\nRequires=crash-web@%i.service\nAfter=crash-web@%i.service\n", SLEEPER);
-	make_unit(root, "store", "", SLEEPER);
+	make_unit(root, "follower", "[Unit]\nRequires=crash-web@%i.service\nAfter=crash-web@%i.service\n",
+	    "sleep infinity");
+	make_unit(root, "store", "", "sleep infinity");
 	lab_unit("crash-quiet@.service", SLEEPER);
 	lab_reload();
 }
