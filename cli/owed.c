@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "jobs/runner.h"
+#include "states/given_up.h"
 #include "states/machine.h"
 
 /* The holder of the lock may be about to die, too; one that lives pays by itself. */
@@ -84,6 +85,38 @@ see_paid(struct journal *journal, struct error *error)
 	}
 }
 
+/* What was given up while the machine went down, or by a life of it before that: the reason may be gone with it. */
+static int
+retry_former_boots(struct journal *journal, struct error *error)
+{
+	struct timespec up;
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	int64_t booted_at = clock_wall(clock_system()) - (int64_t)up.tv_sec * USEC_PER_SEC;
+	cleanup_obligations struct obligation_list given_up = {0};
+	if (journal_given_up(journal, &given_up, error) < 0)
+		return -1;
+	bool any = false, held;
+	for (size_t i = 0; i < given_up.count; i++)
+		any |= given_up.items[i].settled_at < booted_at;
+	if (!any || journal_lock_runner(journal, &held, NULL, error) < 0)
+		return any ? -1 : 0;
+	if (!held)
+		return 0;
+	struct event_base *base = event_base_new();
+	if (base == NULL)
+		return error_set(error, ERROR_SYSTEM, "no event loop can be made");
+	struct world world;
+	world_init(&world, base);
+	struct given_up_report report = {0};
+	int result = given_up_retry(&world, journal, booted_at, &report, error);
+	log_notice("%zu of %zu things that were given up before this boot are paid", report.paid, report.tried);
+	error_clear(&report.error);
+	world_release(&world);
+	event_base_free(base);
+	journal_unlock_runner(journal);
+	return result;
+}
+
 enum exit_code
 owed_pay(const struct invocation *invocation)
 {
@@ -96,7 +129,7 @@ owed_pay(const struct invocation *invocation)
 		return CODE_COMPLETE;
 	if (cli_open_journal(invocation, &journal) < 0)
 		return CODE_FAILED;
-	if (see_paid(journal, &error) < 0)
+	if (see_paid(journal, &error) < 0 || retry_former_boots(journal, &error) < 0)
 		return cli_fail(invocation, &error, CODE_FAILED);
 	return CODE_COMPLETE;
 }

@@ -102,7 +102,7 @@ retry_given_up(struct journal *journal, int64_t *ret_tried, int64_t *ret_paid, s
 	struct world world;
 	world_init(&world, base);
 	struct given_up_report report = {0};
-	int result = given_up_retry(&world, journal, &report, error);
+	int result = given_up_retry(&world, journal, 0, &report, error);
 	world_release(&world);
 	event_base_free(base);
 	*ret_tried = (int64_t)report.tried;

@@ -98,14 +98,18 @@ run_hook(struct world *world, const struct obligation *owed, const struct servic
 }
 
 int
-given_up_retry(struct world *world, struct journal *journal, struct given_up_report *ret_report, struct error *error)
+given_up_retry(struct world *world, struct journal *journal, int64_t until, struct given_up_report *ret_report,
+    struct error *error)
 {
 	cleanup_obligations struct obligation_list list = {0};
 	if (journal_given_up(journal, &list, error) < 0)
 		return -1;
-	struct given_up_report report = {.tried = list.count};
+	struct given_up_report report = {.tried = 0};
 	for (size_t i = 0; i < list.count; i++) {
 		const struct obligation *owed = &list.items[i];
+		if (until != 0 && owed->settled_at >= until)
+			continue;
+		report.tried++;
 		cleanup_job struct job_record job = {0};
 		int found = journal_job(journal, owed->job_id, &job, error);
 		if (found < 0)

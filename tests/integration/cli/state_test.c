@@ -126,6 +126,48 @@ a_unit_that_was_given_up_is_a_failure(void **state)
 	past_close(&past);
 }
 
+/* A hook that was given up, at a time that stands in the journal. */
+static void
+give_up_hook(struct past *past, const struct world *world, const char *settled_at)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_free char *subject = xstrdup(past->job.service);
+	struct obligation owed = {.kind = OBLIGATION_POST_BACKUP, .subject = subject};
+	assert_int_equal(journal_owe(past->journal, &past->job, &owed, 1, &error), 0);
+	assert_int_equal(journal_settle(past->journal, owed.id, RESULT_GIVEN_UP, "refused", &error), 0);
+	past_move(past, JOB_FAILED, OUTCOME_FAILED);
+	past_close(past);
+	cleanup_free char *path = world_path(world, "state/journal.sqlite");
+	cleanup_free char *sql = xasprintf("UPDATE obligation SET settled_at = %s", settled_at);
+	sqlite3 *database;
+	assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(database);
+}
+
+/* What a service manager refused because it was going down, comes back with the machine. */
+static void
+what_was_given_up_before_the_boot_is_paid_after_it(void **state)
+{
+	struct world *world = *state;
+	cleanup_free char *data = world_path(world, "data");
+	cleanup_free char *paid = world_path(world, "paid");
+	cleanup_free char *services =
+	    xasprintf("\"web\": {\"paths\": [\"%s\"], \"postBackup\": \"touch %s\"}", data, paid);
+	world_manifest(world, services);
+	struct past past;
+	past_open(world, &past);
+	give_up_hook(&past, world, "settled_at"); /* in this boot: a person is needed */
+	expect_run(world, "recover --owed", 0);
+	assert_false(world_has(world, "paid"));
+	past_open(world, &past);
+	give_up_hook(&past, world, "1000000");
+	expect_run(world, "recover --owed", 0);
+	assert_true(world_has(world, "paid"));
+	expect_run(world, "show 2", 0);
+	assert_null(strstr(world->out, "given-up"));
+}
+
 static void
 partial_and_failed_have_their_exit_codes(void **state)
 {
@@ -201,6 +243,7 @@ main(void)
 	    world_test(an_interrupted_job_is_told_with_what_to_do),
 	    world_test(a_living_runner_interrupts_nothing),
 	    world_test(a_unit_that_was_given_up_is_a_failure),
+	    world_test(what_was_given_up_before_the_boot_is_paid_after_it),
 	    world_test(partial_and_failed_have_their_exit_codes),
 	    world_test(an_older_journal_is_no_obstacle_to_paying),
 	    world_test(a_damaged_journal_is_an_error_and_no_empty_one),
