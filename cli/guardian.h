@@ -1,7 +1,7 @@
 /* Where no service manager brings a killed runner back, a guardian does: a process of few lines that waits for the
- * runner and starts it again when it ended by a signal. Recovery is the first thing a runner does. The runner
- * watches its guardian in turn. Each has a session of its own, and so has the command: what kills a process group or
- * a session hits one of them, and the other brings it back. */
+ * runner, starts it again when it ended by a signal, and pays what is owed when it ended with an error. Recovery is
+ * the first thing a runner does. The runner watches its guardian in turn. Each has a session of its own, and so has
+ * the command: what kills a process group or a session hits one of them, and the other brings it back. */
 #ifndef ATELIER_CLI_GUARDIAN_H
 #define ATELIER_CLI_GUARDIAN_H
 
