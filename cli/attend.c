@@ -256,7 +256,9 @@ follow_to_the_end(struct attending *attending, struct error *error)
 	for (;;) {
 		if (follow_once(attending, error) == 0)
 			return attending->detached ? 0 : show_missed(attending, error);
-		if (error->code != ERROR_RUNNER_GONE || ++attending->failures > MOST_FAILURES)
+		/* One that systemd is about to start again has let us in and does not answer yet. */
+		bool may_come = error->code == ERROR_RUNNER_GONE || error->code == ERROR_SYSTEM_BUSY;
+		if (!may_come || ++attending->failures > MOST_FAILURES)
 			return -1;
 		int unfinished = is_unfinished(attending->wish, NULL);
 		if (unfinished < 0)
