@@ -445,6 +445,9 @@ case_set_up(struct crash_case *crash)
 		make_directory(crash, home);
 	}
 	int64_t before = clock_monotonic(clock_system());
+	int64_t asked = clock_monotonic(clock_system());
+	case_must(crash, PROGRAM, "--version", NULL);
+	crash->program_time = clock_monotonic(clock_system()) - asked;
 	crash->services->start(crash);
 	crash->start_time = clock_monotonic(clock_system()) - before;
 	for (size_t i = 0; i < SERVICE_COUNT; i++)

@@ -57,9 +57,10 @@ struct crash_case {
 	char *directory;    /* ROOT/NUMBER */
 	char *output;       /* what the last command said */
 	struct outages *outages;
-	int64_t start_time; /* of the services themselves */
-	int64_t killed_at;  /* the runner, from outside (clock_wall); 0: it was not */
-	struct text log;    /* all commands and what they said, shown when the case fails */
+	int64_t program_time; /* how long `atelier-backup --version` took before the run: how busy the machine is */
+	int64_t start_time;   /* of the services themselves */
+	int64_t killed_at;    /* the runner, from outside (clock_wall); 0: it was not */
+	struct text log;      /* all commands and what they said, shown when the case fails */
 
 	/* The run: the client. */
 	pid_t command;
