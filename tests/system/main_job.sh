@@ -309,6 +309,7 @@ ok "the service is active again within a second and its own start, and nobody ca
 wait $!
 ok "the command has followed the next runner to the good end" is $? 0
 ok "and says so" grep -q 'the runner is gone' "$top/last"
+backup follow # the retention that comes after it
 ok "no process is left" not pgrep -x restic
 ok "no lock is left" is "$(restic list locks)" ""
 ok "nothing is owed" not test -e "$top/state/owed"
@@ -358,7 +359,7 @@ until_true pgrep -x restic
 pkill -TERM -f "^$program backup web"
 wait $pid
 ok "a command that is asked to end detaches" is $? 1
-job=$(sqlite3 "$top/state/journal.sqlite" 'SELECT max(id) FROM job')
+job=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(id) FROM job WHERE kind = 'backup'")
 backup follow "$job"
 ended "and the job goes on" 0
 head -c 6M /dev/urandom >"$top/web/blob"
@@ -373,7 +374,7 @@ ok "the service runs" active web.service
 head -c 6M /dev/urandom >"$top/web/blob"
 backup backup web --detach
 until_true not active web.service
-job=$(sqlite3 "$top/state/journal.sqlite" 'SELECT max(id) FROM job')
+job=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(id) FROM job WHERE kind = 'backup'")
 backup cancel "$job"
 ended "so does cancel, from anywhere" 0
 ok "the service runs" active web.service
@@ -386,7 +387,7 @@ ended "fails" 1
 ok "and says why" has "$last" "snapshot took longer than allowed"
 ok "the service runs" active web.service web.socket web-worker.service
 ok "restic was ended, and took its lock along" is "$(pgrep -x restic; restic list locks)" ""
-job=$(sqlite3 "$top/state/journal.sqlite" 'SELECT max(id) FROM job')
+job=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(id) FROM job WHERE kind = 'backup'")
 backed=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(settled_at) FROM obligation WHERE job_id = $job")
 ended_at=$(sqlite3 "$top/state/journal.sqlite" "SELECT ended_at FROM job WHERE id = $job")
 ok "the service came back before restic was ended" test "$backed" -lt "$ended_at"
