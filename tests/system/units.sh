@@ -155,7 +155,7 @@ systemctl start atelier-backup.timer
 ok "makes up for a missed night" until_true not property_is atelier-backup.service InvocationID "$before"
 until_true at_rest
 ok "a second run of the same night ends well" property_is atelier-backup.service Result success
-ok "and adds nothing" is "$(journal 'SELECT count(*) FROM job')" 1
+ok "and adds nothing" is "$(journal "SELECT count(*) FROM job WHERE kind = 'backup'")" 1
 systemctl disable --now -q atelier-backup.timer
 
 kill_main() { kill -KILL "$(property atelier-backup-runner.service MainPID)"; }
@@ -173,7 +173,7 @@ for how in kill_main kill_group kill_each; do
 	ok "the runner came back and ended by itself" property_is atelier-backup-runner.service Result success
 	ok "the recovery ended well" property_is atelier-backup-recover.service Result success
 	ok "the night ended well for who waited" property_is atelier-backup.service Result success
-	ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+	ok "the job came to its end" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 	ok "there is one snapshot" is "$(snapshots)" 1
 	ok "nothing is owed" not test -e "$state/owed"
 	ok "no restic is left" not pgrep -x restic
@@ -186,7 +186,7 @@ open_window
 hang
 ok "the watchdog ends it, and the service is back" until_true systemctl is-active notes.service
 until_true at_rest
-ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+ok "the job came to its end" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 
 section "ExecStopPost= is killed as well"
 mkdir -p /run/systemd/system/atelier-backup-runner.service.d
@@ -199,7 +199,7 @@ away=$(took systemctl is-active notes.service)
 echo "        active again after $away ms; its own start takes $own ms"
 ok "the recovery unit brings the service back, within a second" test "$away" -le $((1000 + own))
 until_true at_rest
-ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+ok "the job came to its end" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 rm /run/systemd/system/atelier-backup-runner.service.d/broken.conf
 systemctl daemon-reload
 
@@ -208,7 +208,7 @@ open_window
 ok "it stops" systemctl stop atelier-backup.service
 ok "the runner goes on" systemctl is-active atelier-backup-runner.service
 until_true at_rest
-ok "and ends the job" is "$(journal 'SELECT state FROM job')" pruned
+ok "and ends the job" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 ok "status is content" status_says 0
 
 section "the runner is stopped by somebody"
@@ -218,12 +218,12 @@ ok "it stops" systemctl stop atelier-backup-runner.service
 ok "the service is back by then" systemctl is-active notes.service
 until_true at_rest
 ok "nobody recovers what needs no recovery" is "$(recovery_said)" ''
-ok "the job waits" is "$(journal "SELECT count(*) FROM job WHERE outcome = 'running'")" 1
+ok "the job waits" is "$(journal "SELECT count(*) FROM job WHERE kind = 'backup' AND outcome = 'running'")" 1
 ok "the night is not called good" property_is atelier-backup.service Result exit-code
 ok "status tells of it" status_says 1
 ok "and how to go on" has "$answer" recover
 ok "recovery by hand" timeout 60 atelier-backup recover
-ok "ends the job" is "$(journal 'SELECT state FROM job')" pruned
+ok "ends the job" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 ok "status is content" status_says 0
 
 section "a run that fails by itself"
@@ -269,7 +269,7 @@ ok "what boot starts ends well" timeout 60 systemctl start atelier-backup-recove
 ok "the service is back" systemctl is-active notes.service
 ok "and with it came the socket" systemctl is-active atelier-backup-runner.socket
 until_true at_rest
-ok "the job came to its end" is "$(journal 'SELECT state FROM job')" pruned
+ok "the job came to its end" is "$(journal "SELECT state FROM job WHERE kind = 'backup'")" pruned
 
 section "a second instance, as the documentation makes one"
 fresh 0
