@@ -386,6 +386,7 @@ backup backup web
 ended "fails" 1
 ok "and says why" has "$last" "snapshot took longer than allowed"
 ok "the service runs" active web.service web.socket web-worker.service
+backup follow # the retention that comes after it
 ok "restic was ended, and took its lock along" is "$(pgrep -x restic; restic list locks)" ""
 job=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(id) FROM job WHERE kind = 'backup'")
 backed=$(sqlite3 "$top/state/journal.sqlite" "SELECT max(settled_at) FROM obligation WHERE job_id = $job")
