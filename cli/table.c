@@ -4,6 +4,7 @@
 #include "core/text.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 /* Spaces between two columns. */
 #define GAP 2
@@ -15,8 +16,12 @@ table_add_toned(struct table *table, enum tone tone, const char *text)
 		table->cell_room = table->cell_room == 0 ? 64 : 2 * table->cell_room;
 		table->cells = xreallocarray(table->cells, table->cell_room, sizeof(*table->cells));
 	}
+	size_t start = table->texts.length;
+	text_add_printable(&table->texts, text != NULL && *text != '\0' ? text : "-");
 	table->cells[table->cell_count++] = (struct table_cell){
-	    .text = text_printable(text != NULL && *text != '\0' ? text : "-"),
+	    .start = start,
+	    .length = table->texts.length - start,
+	    .width = terminal_width(table->texts.string + start),
 	    .tone = tone,
 	};
 }
@@ -47,8 +52,10 @@ table_take(struct table *table, char *text)
 static void
 add_spaces(struct text *line, size_t count)
 {
-	while (count-- > 0)
-		text_add_bytes(line, " ", 1);
+	static const char spaces[] = "                ";
+	for (; count >= sizeof(spaces); count -= sizeof(spaces) - 1)
+		text_add_bytes(line, spaces, sizeof(spaces) - 1);
+	text_add_bytes(line, spaces, count);
 }
 
 /* How a row is written: the same for all of them. */
@@ -56,19 +63,20 @@ struct table_form {
 	const struct table *table;
 	const size_t *widths;
 	FILE *file;
+	bool coloured;
 	struct text line;
 };
 
 static void
-add_cell(struct table_form *form, size_t index, const char *text, enum tone tone)
+add_cell(struct table_form *form, size_t index, const char *texts, const struct table_cell *cell)
 {
 	const struct table_column *column = &form->table->columns[index];
-	size_t own = terminal_width(text);
-	size_t padding = own < form->widths[index] ? form->widths[index] - own : 0;
+	enum tone tone = form->coloured ? cell->tone : TONE_PLAIN;
+	size_t padding = form->widths[index] - cell->width;
 	if (column->right)
 		add_spaces(&form->line, padding);
 	text_add(&form->line, terminal_tone(form->file, tone));
-	text_add(&form->line, text);
+	text_add_bytes(&form->line, texts + cell->start, cell->length);
 	text_add(&form->line, terminal_end(form->file, tone));
 	if (index + 1 == form->table->column_count)
 		text_add(&form->line, "\n");
@@ -83,30 +91,39 @@ write_line(struct table_form *form)
 	form->line.length = 0;
 }
 
+static size_t
+width_of_column(const struct table *table, size_t index)
+{
+	size_t widest = terminal_width(table->columns[index].heading);
+	for (size_t i = index; i < table->cell_count; i += table->column_count)
+		if (table->cells[i].width > widest)
+			widest = table->cells[i].width;
+	return widest;
+}
+
 void
 table_print(const struct table *table, FILE *file)
 {
 	size_t columns = table->column_count;
-	size_t rows = table->cell_count / columns;
 	cleanup_free size_t *widths = xcalloc(columns, sizeof(*widths));
+	struct table_form form = {
+	    .table = table,
+	    .widths = widths,
+	    .file = file,
+	    .coloured = terminal_has_colour(file),
+	};
 	for (size_t i = 0; i < columns; i++) {
-		widths[i] = terminal_width(table->columns[i].heading);
-		for (size_t row = 0; row < rows; row++) {
-			size_t width = terminal_width(table->cells[row * columns + i].text);
-			if (width > widths[i])
-				widths[i] = width;
-		}
+		const char *heading = table->columns[i].heading;
+		struct table_cell cell = {
+		    .length = strlen(heading), .width = terminal_width(heading), .tone = TONE_FAINT};
+		widths[i] = width_of_column(table, i);
+		add_cell(&form, i, heading, &cell);
 	}
-	struct table_form form = {.table = table, .widths = widths, .file = file};
-	for (size_t i = 0; i < columns; i++)
-		add_cell(&form, i, table->columns[i].heading, TONE_FAINT);
 	write_line(&form);
-	for (size_t row = 0; row < rows; row++) {
-		for (size_t i = 0; i < columns; i++) {
-			const struct table_cell *cell = &table->cells[row * columns + i];
-			add_cell(&form, i, cell->text, cell->tone);
-		}
-		write_line(&form);
+	for (size_t i = 0; i < table->cell_count; i++) {
+		add_cell(&form, i % columns, table->texts.string, &table->cells[i]);
+		if (i % columns == columns - 1)
+			write_line(&form);
 	}
 	text_clear(&form.line);
 }
@@ -114,8 +131,7 @@ table_print(const struct table *table, FILE *file)
 void
 table_clear(struct table *table)
 {
-	for (size_t i = 0; i < table->cell_count; i++)
-		free(table->cells[i].text);
+	text_clear(&table->texts);
 	free(table->cells);
 	table->cells = NULL;
 	table->cell_count = table->cell_room = 0;

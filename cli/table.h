@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cli/terminal.h"
+#include "core/text.h"
 
 struct table_column {
 	const char *heading;
@@ -14,7 +15,8 @@ struct table_column {
 };
 
 struct table_cell {
-	char *text;
+	size_t start, length; /* in the table's `texts` */
+	size_t width;
 	enum tone tone;
 };
 
@@ -23,6 +25,7 @@ struct table {
 	size_t column_count;
 	struct table_cell *cells; /* row after row */
 	size_t cell_count, cell_room;
+	struct text texts;
 };
 
 /* Adds the next cell; rows fill from left to right. The text is copied and made printable; NULL and "" show

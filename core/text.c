@@ -8,6 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+/* Room for nearly every size and duration. */
+#define LONGEST_QUANTITY 24
+
 static void
 text_reserve(struct text *text, size_t more)
 {
@@ -34,6 +37,17 @@ void
 text_add(struct text *text, const char *string)
 {
 	text_add_bytes(text, string, strlen(string));
+}
+
+void
+text_add_number(struct text *text, uint64_t number)
+{
+	char digits[sizeof("18446744073709551615") - 1];
+	size_t first = sizeof(digits);
+	do
+		digits[--first] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	text_add_bytes(text, digits + first, sizeof(digits) - first);
 }
 
 void
@@ -110,12 +124,10 @@ safe_length(const char *bytes, size_t length, size_t *ret_skip)
 	return 0;
 }
 
-char *
-text_printable_bytes(const char *bytes, size_t length)
+static void
+add_printable(struct text *text, const char *bytes, size_t length)
 {
-	cleanup_text struct text result = {.string = NULL};
-	text_reserve(&result, length);
-	size_t safe = 0; /* where the safe characters begin that are not in the result yet */
+	size_t safe = 0; /* where the safe characters begin that are not in the text yet */
 	for (size_t i = 0; i < length;) {
 		size_t skip;
 		size_t size = safe_length(bytes + i, length - i, &skip);
@@ -123,12 +135,26 @@ text_printable_bytes(const char *bytes, size_t length)
 			i += size;
 			continue;
 		}
-		text_add_bytes(&result, bytes + safe, i - safe);
-		text_add_bytes(&result, "?", 1);
+		text_add_bytes(text, bytes + safe, i - safe);
+		text_add_bytes(text, "?", 1);
 		i += skip;
 		safe = i;
 	}
-	text_add_bytes(&result, bytes + safe, length - safe);
+	text_add_bytes(text, bytes + safe, length - safe);
+}
+
+void
+text_add_printable(struct text *text, const char *string)
+{
+	add_printable(text, string, strlen(string));
+}
+
+char *
+text_printable_bytes(const char *bytes, size_t length)
+{
+	cleanup_text struct text result = {.string = NULL};
+	text_reserve(&result, length);
+	add_printable(&result, bytes, length);
 	return text_take(&result);
 }
 
@@ -166,50 +192,89 @@ text_ends_with(const char *string, const char *suffix)
 	return length >= suffix_length && strcmp(string + length - suffix_length, suffix) == 0;
 }
 
+/* Of these there are thousands on a screen, which is why they do without printf. */
+static void
+add_quantity(struct text *text, uint64_t number, const char *unit)
+{
+	text_add_number(text, number);
+	text_add(text, " ");
+	text_add(text, unit);
+}
+
+/* With one digit behind the point. */
+static void
+add_rough_quantity(struct text *text, double number, const char *unit)
+{
+	uint64_t tenths = (uint64_t)(number * 10 + 0.5);
+	text_add_number(text, tenths / 10);
+	text_add(text, ".");
+	add_quantity(text, tenths % 10, unit);
+}
+
 char *
 text_size(uint64_t bytes)
 {
 	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	struct text text = {.string = NULL};
 
-	if (bytes < 1024)
-		return xasprintf("%u B", (unsigned)bytes);
+	text_reserve(&text, LONGEST_QUANTITY);
+	if (bytes < 1024) {
+		add_quantity(&text, bytes, "B");
+		return text_take(&text);
+	}
 	double value = (double)bytes / 1024;
 	size_t unit = 0;
-	/* 1023.95 would be printed as "1024.0". */
+	/* 1023.95 would be told as "1024.0". */
 	while (value >= 1023.95 && unit + 1 < ARRAY_LENGTH(units)) {
 		value /= 1024;
 		unit++;
 	}
-	return xasprintf("%.1f %s", value, units[unit]);
+	add_rough_quantity(&text, value, units[unit]);
+	return text_take(&text);
 }
 
-static char *
-two_units(const char *sign, int64_t large, const char *large_unit, int64_t small, const char *small_unit)
+static void
+add_two_units(struct text *text, uint64_t large, const char *large_unit, uint64_t small, const char *small_unit)
 {
+	add_quantity(text, large, large_unit);
 	if (small == 0)
-		return xasprintf("%s%lld %s", sign, (long long)large, large_unit);
-	return xasprintf("%s%lld %s %lld %s", sign, (long long)large, large_unit, (long long)small, small_unit);
+		return;
+	text_add(text, " ");
+	add_quantity(text, small, small_unit);
+}
+
+static void
+add_duration(struct text *text, uint64_t length)
+{
+	if (length < 100 * (uint64_t)USEC_PER_MSEC) {
+		add_quantity(text, length / (uint64_t)USEC_PER_MSEC, "ms");
+		return;
+	}
+	/* 9.95 s would be told as "10.0 s". */
+	if (length < 9950 * (uint64_t)USEC_PER_MSEC) {
+		add_rough_quantity(text, (double)length / (double)USEC_PER_SEC, "s");
+		return;
+	}
+	uint64_t seconds = (length + (uint64_t)USEC_PER_SEC / 2) / (uint64_t)USEC_PER_SEC;
+	if (seconds < 60)
+		add_quantity(text, seconds, "s");
+	else if (seconds < 60 * 60)
+		add_two_units(text, seconds / 60, "min", seconds % 60, "s");
+	else if (seconds < 24 * 60 * 60)
+		add_two_units(text, seconds / (60 * 60), "h", seconds / 60 % 60, "min");
+	else
+		add_two_units(text, seconds / (24 * 60 * 60), "d", seconds / (60 * 60) % 24, "h");
 }
 
 char *
 text_duration(int64_t microseconds)
 {
-	const char *sign = microseconds < 0 ? "-" : "";
-	uint64_t length = microseconds < 0 ? -(uint64_t)microseconds : (uint64_t)microseconds;
-
-	if (length < 100 * (uint64_t)USEC_PER_MSEC)
-		return xasprintf("%s%u ms", sign, (unsigned)(length / (uint64_t)USEC_PER_MSEC));
-	/* 9.95 s would be printed as "10.0 s". */
-	if (length < 9950 * (uint64_t)USEC_PER_MSEC)
-		return xasprintf("%s%.1f s", sign, (double)length / (double)USEC_PER_SEC);
-	int64_t seconds = (int64_t)((length + (uint64_t)USEC_PER_SEC / 2) / (uint64_t)USEC_PER_SEC);
-	if (seconds < 60)
-		return two_units(sign, seconds, "s", 0, "");
-	if (seconds < 60 * 60)
-		return two_units(sign, seconds / 60, "min", seconds % 60, "s");
-	if (seconds < 24 * 60 * 60)
-		return two_units(sign, seconds / (60 * 60), "h", seconds / 60 % 60, "min");
-	return two_units(sign, seconds / (24 * 60 * 60), "d", seconds / (60 * 60) % 24, "h");
+	struct text text = {.string = NULL};
+	text_reserve(&text, LONGEST_QUANTITY);
+	if (microseconds < 0)
+		text_add(&text, "-");
+	add_duration(&text, microseconds < 0 ? -(uint64_t)microseconds : (uint64_t)microseconds);
+	return text_take(&text);
 }
 
 static int64_t

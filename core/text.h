@@ -16,6 +16,7 @@ struct text {
 
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t length);
+void text_add_number(struct text *text, uint64_t number); /* in decimal, without a printf */
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_clear(struct text *text); /* releases */
 char *text_take(struct text *text);
@@ -27,6 +28,7 @@ char *text_take(struct text *text);
  * characters too. The caller owns the copy. */
 char *text_printable(const char *string);
 char *text_printable_bytes(const char *bytes, size_t length);
+void text_add_printable(struct text *text, const char *string);
 
 /* True if text_printable would change nothing. */
 bool text_is_printable(const char *string);

@@ -45,15 +45,9 @@ size_t
 manifest_enter_item(struct manifest_reader *reader, size_t index)
 {
 	size_t mark = reader->place.length;
-	/* Of each entry of each list, and hardly ever read: not worth a printf. */
-	char item[sizeof("[18446744073709551615]")];
-	char *start = item + sizeof(item);
-	*--start = ']';
-	do
-		*--start = (char)('0' + index % 10);
-	while ((index /= 10) > 0);
-	*--start = '[';
-	text_add_bytes(&reader->place, start, (size_t)(item + sizeof(item) - start));
+	text_add(&reader->place, "[");
+	text_add_number(&reader->place, index);
+	text_add(&reader->place, "]");
 	return mark;
 }
 
@@ -526,9 +520,11 @@ refuse_unknown_keys(struct manifest_reader *reader, json_t *object, const struct
 void
 manifest_read_object(struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target)
 {
+	size_t known = 0;
 	for (const struct manifest_key *key = keys; key->name != NULL; key++) {
-		json_t *value = json_object_get(object, key->name);
-		if (value == NULL || json_is_null(value) || !key_is_of_version(key, reader->version))
+		json_t *value = key_is_of_version(key, reader->version) ? json_object_get(object, key->name) : NULL;
+		known += value != NULL;
+		if (value == NULL || json_is_null(value))
 			continue;
 		size_t mark = manifest_enter(reader, key->name);
 		type_readers[key->type].read(reader, key, value, (char *)target + key->offset);
@@ -536,7 +532,8 @@ manifest_read_object(struct manifest_reader *reader, json_t *object, const struc
 		if (reader->version == 0)
 			return;
 	}
-	refuse_unknown_keys(reader, object, keys);
+	if (known < json_object_size(object))
+		refuse_unknown_keys(reader, object, keys);
 }
 
 void
