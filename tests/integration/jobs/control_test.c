@@ -33,10 +33,10 @@ a_job_is_submitted_followed_and_seen_in_the_facts(void **state)
 	assert_int_equal(jobs.items[0].state, JOB_DELAYING);
 	assert_int_equal(facts.count, 3);
 	assert_true(facts.services[0].has_good && facts.services[0].good.job_id == id);
-	assert_string_equal(facts.services[0].verdict.snapshot_id, "0123abcd");
-	assert_true(facts.services[1].has_current && !facts.services[1].has_verdict);
-	assert_int_equal(facts.services[1].current.id, waiting);
-	assert_false(facts.services[2].has_current);
+	assert_string_equal(service_facts_verdict(&facts.services[0])->snapshot_id, "0123abcd");
+	assert_true(facts.services[1].current != NULL && facts.services[1].earlier == NULL);
+	assert_int_equal(facts.services[1].current->id, waiting);
+	assert_null(facts.services[2].current);
 	assert_string_equal(facts.services[2].name, "never");
 	live_job_list_clear(&jobs);
 	journal_facts_clear(&facts);
@@ -297,6 +297,7 @@ what_is_owed_is_paid_and_nothing_else(void **state)
 	poll_state(client, waiting, JOB_DELAYING);
 	kill(house->runner, SIGKILL);
 	wait_child(house->runner);
+	house->runner = 0;
 	control_client_close(client);
 	assert_peek(house->fixture, "SELECT count(*) FROM obligation WHERE result = 'owed'", "1");
 	meddle(house->fixture, "UPDATE job SET due_at = 1 WHERE state = 'delaying'");
@@ -328,6 +329,7 @@ a_long_path_and_a_stale_socket_do_not_matter(void **state)
 		if (i == 0) {
 			kill(house->runner, SIGKILL);
 			wait_child(house->runner);
+			house->runner = 0;
 		}
 	}
 	struct stat status;
