@@ -277,7 +277,7 @@ control_client_connect(
     const char *socket_path, int64_t patience, struct control_client **ret_client, struct error *error)
 {
 	int64_t deadline = deadline_after(patience);
-	int descriptor;
+	int descriptor = -1;
 	int found = knock(socket_path, deadline, &descriptor, error);
 	if (found <= 0)
 		return found;
