@@ -103,32 +103,46 @@ next_words(const struct status_line *line, int64_t now)
 	return xasprintf("%s, within %s", from, spread);
 }
 
-static char *
-state_words(const struct status_line *line)
+static void
+add_state(struct table *table, const struct status_line *line)
 {
-	if (!line->facts->has_current)
-		return NULL;
-	const char *word = job_state_word(line->facts->current.state);
-	return line->interrupted ? xasprintf("%s (interrupted)", word) : xstrdup(word);
+	const char *word = line->facts->current != NULL ? job_state_word(line->facts->current->state) : NULL;
+	if (line->interrupted)
+		table_printf(table, "%s (interrupted)", word);
+	else
+		table_add(table, word);
+}
+
+static char *
+good_words(const struct status_line *line)
+{
+	if (line->good_age < 0)
+		return xstrdup("never");
+	cleanup_free char *age = text_duration(line->good_age);
+	struct text words = {.string = NULL};
+	text_add(&words, age);
+	text_add(&words, " ago");
+	return text_take(&words);
 }
 
 static const char *
 outcome_word(const struct service_facts *facts)
 {
-	if (facts->has_verdict)
-		return job_outcome_word(facts->verdict.outcome);
-	return facts->has_current ? job_outcome_word(facts->current.outcome) : NULL;
+	const struct job_record *verdict = service_facts_verdict(facts);
+	const struct job_record *job = verdict != NULL ? verdict : facts->current;
+	return job != NULL ? job_outcome_word(job->outcome) : NULL;
 }
 
 /* Size and added bytes are those of the last good backup, or of the last one that came to a snapshot. */
 static bool
 sizes_of(const struct service_facts *facts, uint64_t *ret_bytes, uint64_t *ret_added)
 {
-	if (!facts->has_good && (!facts->has_verdict || facts->verdict.snapshot_id == NULL))
+	const struct job_record *verdict = service_facts_verdict(facts);
+	bool newer = verdict != NULL && verdict->snapshot_id != NULL;
+	if (!facts->has_good && !newer)
 		return false;
-	bool newer = facts->has_verdict && facts->verdict.snapshot_id != NULL;
-	*ret_bytes = newer ? facts->verdict.bytes : facts->good.bytes;
-	*ret_added = newer ? facts->verdict.bytes_added : facts->good.bytes_added;
+	*ret_bytes = newer ? verdict->bytes : facts->good.bytes;
+	*ret_added = newer ? verdict->bytes_added : facts->good.bytes_added;
 	return true;
 }
 
@@ -164,14 +178,9 @@ print_lines(const struct status_report *report, const struct status_house *house
 		bool sized = sizes_of(line->facts, &bytes, &added);
 		table_add(&table, line->service->name);
 		table_add_toned(&table, tone_of(line->condition), status_condition_word(line->condition));
-		table_take(&table, state_words(line));
+		add_state(&table, line);
 		table_add(&table, outcome_word(line->facts));
-		if (line->good_age < 0) {
-			table_add(&table, "never");
-		} else {
-			cleanup_free char *age = text_duration(line->good_age);
-			table_printf(&table, "%s ago", age);
-		}
+		table_take(&table, good_words(line));
 		table_take(&table, sized ? text_size(bytes) : NULL);
 		table_take(&table, sized ? text_size(added) : NULL);
 		table_take(&table, line->away > 0 ? text_duration(line->away) : NULL);
@@ -195,12 +204,19 @@ print_maintenance(const struct status_house *house, FILE *file)
 			continue;
 		}
 		cleanup_free char *age = text_duration(house->now > facts->good.at ? house->now - facts->good.at : 0);
-		bool same = facts->has_verdict && facts->verdict.id == facts->good.job_id;
-		const char *words = same ? facts->verdict.summary : NULL;
+		const struct job_record *verdict = service_facts_verdict(facts);
+		bool same = verdict != NULL && verdict->id == facts->good.job_id;
+		const char *words = same ? verdict->summary : NULL;
 		cleanup_free char *summary = words != NULL ? text_printable(words) : NULL;
 		fprintf(
 		    file, "%s: %s ago%s%s\n", word, age, summary != NULL ? ", " : "", summary != NULL ? summary : "");
 	}
+}
+
+static json_t *
+job_json(const struct job_record *job)
+{
+	return job != NULL ? job_output_json(job) : json_null();
 }
 
 static json_t *
@@ -229,9 +245,8 @@ line_json(const struct status_line *line)
 	json_object_set_new(object, "condition", json_output_text(status_condition_word(line->condition)));
 	json_object_set_new(object, "overdue", json_boolean(line->overdue));
 	json_object_set_new(object, "interrupted", json_boolean(line->interrupted));
-	json_object_set_new(object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
-	json_object_set_new(
-	    object, "last_finished", facts->has_verdict ? job_output_json(&facts->verdict) : json_null());
+	json_object_set_new(object, "job", job_json(facts->current));
+	json_object_set_new(object, "last_finished", job_json(service_facts_verdict(facts)));
 	json_object_set_new(object, "last_good", good_json(line));
 	json_object_set_new(object, "away_seconds", json_output_seconds(line->away));
 	json_object_set_new(object, "next_from", json_output_time(line->next_from));
@@ -247,10 +262,8 @@ maintenance_json(const struct status_house *house)
 		const struct service_facts *facts = &house->maintenance[i];
 		json_t *object = json_object();
 		json_object_set_new(object, "kind", json_output_text(job_kind_word(status_maintenance_kinds[i])));
-		json_object_set_new(
-		    object, "job", facts->has_current ? job_output_json(&facts->current) : json_null());
-		json_object_set_new(
-		    object, "last_finished", facts->has_verdict ? job_output_json(&facts->verdict) : json_null());
+		json_object_set_new(object, "job", job_json(facts->current));
+		json_object_set_new(object, "last_finished", job_json(service_facts_verdict(facts)));
 		json_object_set_new(
 		    object, "last_good", facts->has_good ? json_output_time(facts->good.at) : json_null());
 		json_array_append_new(array, object);

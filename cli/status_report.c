@@ -87,10 +87,10 @@ judge_owed(struct status_report *report, const struct obligation_list *list)
 static bool
 is_interrupted(const struct status_house *house, const struct service_facts *facts)
 {
-	if (house->runner_alive || !facts->has_current || job_state_is_terminal(facts->current.state))
+	if (house->runner_alive || facts->current == NULL || job_state_is_terminal(facts->current->state))
 		return false;
-	bool fresh = house->now - facts->current.submitted_at < HAND_OVER_PATIENCE;
-	return facts->current.state != JOB_PENDING || !fresh;
+	bool fresh = house->now - facts->current->submitted_at < HAND_OVER_PATIENCE;
+	return facts->current->state != JOB_PENDING || !fresh;
 }
 
 static int64_t
@@ -103,16 +103,18 @@ age_of(int64_t now, int64_t then)
 static int64_t
 away_of(const struct status_house *house, const struct service_facts *facts)
 {
-	if (facts->has_current && !job_state_is_terminal(facts->current.state) && facts->current.away_since != 0)
-		return facts->current.away + age_of(house->now, facts->current.away_since);
-	return facts->has_verdict ? facts->verdict.away : 0;
+	if (facts->current != NULL && !job_state_is_terminal(facts->current->state) &&
+	    facts->current->away_since != 0)
+		return facts->current->away + age_of(house->now, facts->current->away_since);
+	const struct job_record *verdict = service_facts_verdict(facts);
+	return verdict != NULL ? verdict->away : 0;
 }
 
 static void
 foresee_next(
     const struct status_house *house, int64_t kickoff, const struct service_facts *facts, struct status_line *line)
 {
-	const struct job_record *job = facts->has_current ? &facts->current : NULL;
+	const struct job_record *job = facts->current;
 	if (job == NULL || job_state_is_terminal(job->state)) {
 		line->next_from = kickoff;
 		line->next_until = line->next_from + house->max_delay;
@@ -134,11 +136,12 @@ judge_service(const struct status_house *house, int64_t kickoff, const struct se
 	};
 	line.overdue = !facts->has_good || line.good_age > service->overdue_after;
 	foresee_next(house, kickoff, facts, &line);
-	if (line.interrupted || (facts->has_verdict && facts->verdict.outcome == OUTCOME_FAILED))
+	const struct job_record *verdict = service_facts_verdict(facts);
+	if (line.interrupted || (verdict != NULL && verdict->outcome == OUTCOME_FAILED))
 		line.condition = STATUS_FAILED;
 	else if (line.overdue)
 		line.condition = STATUS_OVERDUE;
-	else if (facts->has_verdict && facts->verdict.outcome == OUTCOME_PARTIAL)
+	else if (verdict != NULL && verdict->outcome == OUTCOME_PARTIAL)
 		line.condition = STATUS_PARTIAL;
 	return line;
 }
@@ -148,7 +151,7 @@ explain_interrupted(struct status_report *report, const struct status_line *line
 {
 	if (!line->interrupted)
 		return;
-	const struct job_record *job = &line->facts->current;
+	const struct job_record *job = line->facts->current;
 	add_attention(report, STATUS_FAILED, line->service->name,
 	    "run 'atelier-backup recover': it resumes or undoes the job",
 	    "interrupted: job %lld stands in %s, and nobody works on it", (long long)job->id,
@@ -159,10 +162,9 @@ static void
 explain_verdict(struct status_report *report, const struct status_line *line, enum job_outcome outcome,
     enum status_condition condition)
 {
-	const struct service_facts *facts = line->facts;
-	if (!facts->has_verdict || facts->verdict.outcome != outcome)
+	const struct job_record *job = service_facts_verdict(line->facts);
+	if (job == NULL || job->outcome != outcome)
 		return;
-	const struct job_record *job = &facts->verdict;
 	cleanup_free char *hint = job->error.hint != NULL
 				      ? xstrdup(job->error.hint)
 				      : xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
@@ -174,7 +176,7 @@ explain_verdict(struct status_report *report, const struct status_line *line, en
 static void
 explain_waiting(struct status_report *report, const char *subject, const struct service_facts *facts)
 {
-	const struct job_record *job = facts->has_current ? &facts->current : NULL;
+	const struct job_record *job = facts->current;
 	if (job == NULL || job->state != JOB_DELAYING || job->waiting == NULL)
 		return;
 	cleanup_free char *hint =
@@ -189,15 +191,15 @@ explain_waiting(struct status_report *report, const char *subject, const struct 
 static void
 explain_maintenance(struct status_report *report, enum job_kind kind, const struct service_facts *facts)
 {
-	const struct job_record *job = &facts->verdict;
-	if (facts->has_verdict && job->outcome == OUTCOME_FAILED) {
+	const struct job_record *job = service_facts_verdict(facts);
+	if (job != NULL && job->outcome == OUTCOME_FAILED) {
 		cleanup_free char *hint =
 		    job->error.hint != NULL
 			? xstrdup(job->error.hint)
 			: xasprintf("'atelier-backup show %lld' tells all of it", (long long)job->id);
 		add_attention(report, STATUS_FAILED, job_kind_word(kind), hint, "failed: %s",
 		    job->error.message != NULL ? job->error.message : "no reason was recorded");
-	} else if (facts->has_verdict && job->outcome == OUTCOME_PARTIAL) {
+	} else if (job != NULL && job->outcome == OUTCOME_PARTIAL) {
 		add_attention(report, STATUS_PARTIAL, job_kind_word(kind), job->error.hint, "%s",
 		    job->error.message != NULL ? job->error.message : "no reason was recorded");
 	}

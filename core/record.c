@@ -48,6 +48,16 @@ clear_list(const struct record_shape *shape, void *items, size_t count)
 }
 
 static void
+clear_pointer(const struct record_field *field, void *record)
+{
+	void *target = pointer_at(record, field->offset);
+	if (target != NULL)
+		record_clear(field->shape, target);
+	free(target);
+	set_pointer(record, field->offset, NULL);
+}
+
+static void
 clear_field(const struct record_field *field, void *record)
 {
 	void *value = at(record, field->offset);
@@ -83,6 +93,9 @@ clear_field(const struct record_field *field, void *record)
 		return;
 	case RECORD_STRUCT:
 		record_clear(field->shape, value);
+		return;
+	case RECORD_POINTER:
+		clear_pointer(field, record);
 		return;
 	case RECORD_LIST:
 		clear_list(field->shape, pointer_at(record, field->offset), *(size_t *)at(record, field->other));
@@ -137,6 +150,15 @@ pack_error(const struct error *error, struct packer *packer)
 }
 
 static void
+pack_pointer(const struct record_shape *shape, const void *target, struct packer *packer)
+{
+	if (target != NULL)
+		record_pack(shape, target, packer);
+	else
+		pack_text(packer, NULL);
+}
+
+static void
 pack_list(const struct record_shape *shape, const void *items, size_t count, struct packer *packer)
 {
 	pack_array(packer, count);
@@ -179,6 +201,7 @@ pack_field(const struct record_field *field, const void *record, struct packer *
 	case RECORD_ERROR:
 	case RECORD_STRUCT:
 	case RECORD_OPTIONAL:
+	case RECORD_POINTER:
 	case RECORD_LIST:
 	case RECORD_INTEGERS:
 	case RECORD_OWN:
@@ -193,6 +216,8 @@ pack_field(const struct record_field *field, const void *record, struct packer *
 		record_pack(field->shape, value, packer);
 	else if (field->kind == RECORD_OPTIONAL)
 		pack_text(packer, NULL);
+	else if (field->kind == RECORD_POINTER)
+		pack_pointer(field->shape, pointer_at(record, field->offset), packer);
 	else if (field->kind == RECORD_LIST)
 		pack_list(field->shape, pointer_at(record, field->offset), *(const size_t *)other, packer);
 	else if (field->kind == RECORD_INTEGERS)
@@ -261,6 +286,18 @@ unpack_error(const msgpack_object *value, const char *key, struct error *ret_err
 	if (found.code == ERROR_NONE)
 		return wrong(key, "an error", error);
 	error_move(ret_error, &found);
+	return 0;
+}
+
+static int
+unpack_pointer(const struct record_field *field, const msgpack_object *value, void *record, struct error *error)
+{
+	if (value->type == MSGPACK_OBJECT_NIL)
+		return 0;
+	cleanup_free void *target = xcalloc(1, field->shape->size);
+	if (record_unpack(field->shape, value, target, error) < 0)
+		return error_prefix(error, "\"%s\"", field->key);
+	set_pointer(record, field->offset, take_pointer(target));
 	return 0;
 }
 
@@ -335,6 +372,8 @@ unpack_value(const struct record_field *field, const msgpack_object *value, void
 		if (record_unpack(field->shape, value, target, error) < 0)
 			return error_prefix(error, "\"%s\"", field->key);
 		return 0;
+	case RECORD_POINTER:
+		return unpack_pointer(field, value, record, error);
 	case RECORD_LIST:
 		return unpack_list(field, value, record, error);
 	case RECORD_INTEGERS:
@@ -376,6 +415,7 @@ unpack_field(const struct record_field *field, const msgpack_object *map, void *
 	case RECORD_ERROR:
 	case RECORD_STRUCT:
 	case RECORD_OPTIONAL:
+	case RECORD_POINTER:
 	case RECORD_LIST:
 	case RECORD_INTEGERS:
 	case RECORD_OWN:

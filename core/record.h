@@ -23,6 +23,7 @@ enum record_kind {
 	RECORD_ERROR,    /* struct error; NONE is nil */
 	RECORD_STRUCT,   /* a struct of `shape` */
 	RECORD_OPTIONAL, /* the same or nil: the bool at `other` says whether it is there */
+	RECORD_POINTER,  /* pointer to an allocated struct of `shape`, or NULL */
 	RECORD_LIST,     /* pointer to structs of `shape`; how many is the size_t at `other` */
 	RECORD_INTEGERS, /* pointer to int64_t; how many is the size_t at `other` */
 	RECORD_OWN       /* whatever `codec` makes of it */

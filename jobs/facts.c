@@ -6,40 +6,43 @@
 
 /* ---- one service ---- */
 
-static void
-copy_job(struct job_record *target, const struct job_record *source)
+static bool
+gives_verdict(const struct job_record *job)
 {
-	*target = *source;
-	target->service = xstrdup(source->service);
-	target->snapshot_id = xstrdup_null(source->snapshot_id);
-	target->waiting = xstrdup_null(source->waiting);
-	target->summary = xstrdup_null(source->summary);
-	target->error = (struct error){.code = ERROR_NONE};
-	error_copy(&target->error, &source->error);
-	target->spec = (struct service){.name = NULL};
+	return job != NULL && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED;
+}
+
+const struct job_record *
+service_facts_verdict(const struct service_facts *facts)
+{
+	return gives_verdict(facts->current) ? facts->current : facts->earlier;
 }
 
 bool
-service_facts_learn(struct service_facts *facts, const struct job_record *job)
+service_facts_learn(struct service_facts *facts, struct job_record *job)
 {
-	if (!facts->has_current) {
-		copy_job(&facts->current, job);
-		facts->has_current = true;
+	struct job_record **place = facts->current == NULL ? &facts->current : &facts->earlier;
+	if (service_facts_verdict(facts) == NULL && (place == &facts->current || gives_verdict(job))) {
+		*place = xmemdup(job, sizeof(*job));
+		*job = (struct job_record){.id = 0};
 	}
-	/* A job that somebody cancelled says nothing about whether the failure before it is gone. */
-	if (!facts->has_verdict && job_state_is_terminal(job->state) && job->outcome != OUTCOME_CANCELLED) {
-		copy_job(&facts->verdict, job);
-		facts->has_verdict = true;
-	}
-	return !facts->has_verdict;
+	return service_facts_verdict(facts) == NULL;
+}
+
+static void
+free_job(struct job_record *job)
+{
+	if (job != NULL)
+		job_record_clear(job);
+	free(job);
 }
 
 void
 service_facts_clear(struct service_facts *facts)
 {
 	free(facts->name);
-	job_record_clear(&facts->current);
-	job_record_clear(&facts->verdict);
+	free_job(facts->current);
+	free_job(facts->earlier);
 	last_good_clear(&facts->good);
 	*facts = (struct service_facts){.name = NULL};
 }
@@ -58,7 +61,7 @@ journal_facts_clear(struct journal_facts *facts)
 }
 
 static bool
-learn(void *context, size_t index, const struct job_record *job)
+learn(void *context, size_t index, struct job_record *job)
 {
 	struct journal_facts *facts = context;
 	return service_facts_learn(&facts->services[index], job);
@@ -178,10 +181,8 @@ static const struct record_shape good_shape = RECORD_SHAPE(struct last_good, goo
 
 static const struct record_field service_fields[] = {
     RECORD_FIELD("service", NAME, struct service_facts, name),
-    RECORD_FIELD("current", OPTIONAL, struct service_facts, current,
-	.other = offsetof(struct service_facts, has_current), .shape = &job_shape),
-    RECORD_FIELD("verdict", OPTIONAL, struct service_facts, verdict,
-	.other = offsetof(struct service_facts, has_verdict), .shape = &job_shape),
+    RECORD_FIELD("current", POINTER, struct service_facts, current, .shape = &job_shape),
+    RECORD_FIELD("earlier", POINTER, struct service_facts, earlier, .shape = &job_shape),
     RECORD_FIELD("good", OPTIONAL, struct service_facts, good, .other = offsetof(struct service_facts, has_good),
 	.shape = &good_shape),
 };

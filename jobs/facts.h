@@ -14,17 +14,20 @@
 /* One service. The jobs come without their specs: the manifest's entry is what counts. */
 struct service_facts {
 	char *name;
-	bool has_current; /* the newest job */
-	struct job_record current;
-	bool has_verdict; /* the newest job that ended and was not cancelled */
-	struct job_record verdict;
+	struct job_record *current; /* the newest job, or NULL */
+	struct job_record *earlier; /* where that one gives no verdict: the newest that does, or NULL */
 	bool has_good;
 	struct last_good good;
 };
 
-/* Takes note of a job of the service; they come newest first. Returns whether an older one could say more. */
-bool service_facts_learn(struct service_facts *facts, const struct job_record *job);
+/* Takes note of a job of the service; they come newest first. One that says something is taken, and *job is then
+ * empty. Returns whether an older one could say more. */
+bool service_facts_learn(struct service_facts *facts, struct job_record *job);
 void service_facts_clear(struct service_facts *facts);
+
+/* The newest job that ended and was not cancelled, or NULL: one that somebody cancelled says nothing about whether
+ * the failure before it is gone. */
+const struct job_record *service_facts_verdict(const struct service_facts *facts);
 
 struct journal_facts {
 	struct service_facts *services; /* in the order of the names asked for */

@@ -181,11 +181,11 @@ int
 journal_good_since(struct journal *journal, int64_t since, journal_name_fn *each, void *context, struct error *error);
 
 /* By what services (each named once) are judged, all of it as of one instant: the jobs of each, newest first, as long
- * as `each` (which may not use the journal) answers true, and its last good backup, with job_id 0 if there is none.
- * `index` is that of the service; `ret_goods` has room for `count`, is zeroed, and is the caller's to clear, after a
- * failure too. The jobs come without their specs, which are not looked at: a row that only its spec makes unreadable
- * is among them, any other unreadable row is skipped. No transaction may be open. */
-typedef bool journal_survey_fn(void *context, size_t index, const struct job_record *job);
+ * as `each` (which may take what is in the job, and may not use the journal) answers true, and its last good backup,
+ * with job_id 0 if there is none. `index` is that of the service; `ret_goods` has room for `count`, is zeroed, and is
+ * the caller's to clear, after a failure too. The jobs come without their specs, which are not looked at: a row that
+ * only its spec makes unreadable is among them, any other unreadable row is skipped. No transaction may be open. */
+typedef bool journal_survey_fn(void *context, size_t index, struct job_record *job);
 int journal_survey(struct journal *journal, const char *const *services, size_t count, journal_survey_fn *each,
     void *context, struct last_good *ret_goods, struct error *error);
 

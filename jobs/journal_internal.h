@@ -191,6 +191,12 @@ enum job_column {
  * untouched. */
 int journal_read_columns(const struct statement *row, struct job_record *ret_job, struct error *reason);
 
+/* The last good backups of the services whose names lie between two of them, as strcmp has it. `each` gets what is in
+ * *good. */
+typedef void journal_good_fn(void *context, const char *service, struct last_good *good);
+int journal_last_goods(struct journal *journal, const char *first, const char *last, journal_good_fn *each,
+    void *context, struct error *error);
+
 /* ---- rows that cannot be read ---- */
 
 /* The tables whose rows can be set aside. The flag says whether the table has a column `quarantined`; the

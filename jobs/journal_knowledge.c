@@ -3,21 +3,15 @@
 
 #include "core/alloc.h"
 
-int
-journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
+#define GOOD_COLUMNS "job_id, at, files, bytes, bytes_added, snapshot_id, service"
+
+/* A row that says nonsense is no proof of a backup. */
+static bool
+read_good(const struct statement *row, struct last_good *ret_good)
 {
-	cleanup_statement struct statement *row = NULL;
-	if (journal_query(journal,
-		"SELECT job_id, at, files, bytes, bytes_added, snapshot_id FROM last_good WHERE service = ?",
-		VALUES(text_value(service)), &row, error) < 0)
-		return -1;
-	int found = journal_step(journal, row, error);
-	if (found <= 0)
-		return found;
-	/* A row that says nonsense is no proof of a backup. */
 	for (int column = 0; column < 5; column++)
 		if (sqlite3_column_int64(row->handle, column) < 0)
-			return 0;
+			return false;
 	*ret_good = (struct last_good){
 	    .job_id = sqlite3_column_int64(row->handle, 0),
 	    .at = sqlite3_column_int64(row->handle, 1),
@@ -26,7 +20,35 @@ journal_last_good(struct journal *journal, const char *service, struct last_good
 	    .bytes_added = (uint64_t)sqlite3_column_int64(row->handle, 4),
 	    .snapshot_id = column_copy(row, 5),
 	};
-	return 1;
+	return true;
+}
+
+int
+journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(journal, "SELECT " GOOD_COLUMNS " FROM last_good WHERE service = ?",
+		VALUES(text_value(service)), &row, error) < 0)
+		return -1;
+	int found = journal_step(journal, row, error);
+	return found > 0 ? read_good(row, ret_good) : found;
+}
+
+int
+journal_last_goods(struct journal *journal, const char *first, const char *last, journal_good_fn *each, void *context,
+    struct error *error)
+{
+	cleanup_statement struct statement *row = NULL;
+	if (journal_query(journal, "SELECT " GOOD_COLUMNS " FROM last_good WHERE service BETWEEN ? AND ?",
+		VALUES(text_value(first), text_value(last)), &row, error) < 0)
+		return -1;
+	int found;
+	while ((found = journal_step(journal, row, error)) > 0) {
+		struct last_good good;
+		if (read_good(row, &good))
+			each(context, column_text(row, 6), &good);
+	}
+	return found;
 }
 
 int

@@ -31,6 +31,13 @@ compare_sought(const void *left, const void *right)
 	return strcmp(((const struct sought *)left)->service, ((const struct sought *)right)->service);
 }
 
+static struct sought *
+find_sought(const struct survey *survey, const char *service)
+{
+	const struct sought key = {.service = service};
+	return bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
+}
+
 static void
 show_job(struct survey *survey, struct sought *sought, const struct statement *row)
 {
@@ -54,9 +61,7 @@ sweep(struct survey *survey, struct error *error)
 		return -1;
 	int found = 0;
 	while (survey->open > survey->count / FEW && (found = journal_step(survey->journal, row, error)) > 0) {
-		const struct sought key = {.service = column_text(row, COLUMN_SERVICE)};
-		struct sought *sought =
-		    bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
+		struct sought *sought = find_sought(survey, column_text(row, COLUMN_SERVICE));
 		if (sought != NULL && !sought->done)
 			show_job(survey, sought, row);
 		survey->reached = sqlite3_column_int64(row->handle, COLUMN_ID);
@@ -78,19 +83,35 @@ look_further(struct survey *survey, struct sought *sought, struct error *error)
 	return found < 0 ? -1 : 0;
 }
 
+struct goods {
+	const struct survey *survey;
+	struct last_good *goods;
+};
+
+static void
+take_good(void *context, const char *service, struct last_good *good)
+{
+	const struct goods *goods = context;
+	const struct sought *sought = find_sought(goods->survey, service);
+	if (sought != NULL)
+		goods->goods[sought->index] = *good;
+	else
+		last_good_clear(good);
+}
+
 static int
 take(struct survey *survey, struct last_good *ret_goods, struct error *error)
 {
+	if (survey->count == 0)
+		return 0;
 	if (sweep(survey, error) < 0)
 		return -1;
-	for (size_t i = 0; i < survey->count; i++) {
-		struct sought *sought = &survey->sought[i];
-		if (!sought->done && look_further(survey, sought, error) < 0)
+	for (size_t i = 0; i < survey->count; i++)
+		if (!survey->sought[i].done && look_further(survey, &survey->sought[i], error) < 0)
 			return -1;
-		if (journal_last_good(survey->journal, sought->service, &ret_goods[sought->index], error) < 0)
-			return -1;
-	}
-	return 0;
+	struct goods goods = {.survey = survey, .goods = ret_goods};
+	return journal_last_goods(survey->journal, survey->sought[0].service,
+	    survey->sought[survey->count - 1].service, take_good, &goods, error);
 }
 
 int

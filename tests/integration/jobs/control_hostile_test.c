@@ -327,7 +327,7 @@ ask_as_a_member(struct fixture *fixture, int primary)
 	struct journal_facts facts;
 	char *names[] = {(char[]){"still-web"}, NULL};
 	child_requires(control_client_status(client, names, &jobs, &facts, &error) == 0);
-	child_requires(jobs.count == 1 && facts.count == 1 && facts.services[0].has_current);
+	child_requires(jobs.count == 1 && facts.count == 1 && facts.services[0].current != NULL);
 	int64_t id = jobs.items[0].id, other;
 	live_job_list_clear(&jobs);
 	child_requires(control_client_follow(client, &id, 1, &jobs, &error) == 0 && jobs.count == 1);

@@ -50,6 +50,7 @@ struct thing {
 	struct part part;
 	bool has_spare;
 	struct part spare;
+	struct part *other;
 	struct part *parts;
 	size_t part_count;
 	int64_t *numbers;
@@ -70,6 +71,7 @@ static const struct record_field thing_fields[] = {
     RECORD_FIELD("part", STRUCT, struct thing, part, .shape = &part_shape),
     RECORD_FIELD(
 	"spare", OPTIONAL, struct thing, spare, .other = offsetof(struct thing, has_spare), .shape = &part_shape),
+    RECORD_FIELD("other", POINTER, struct thing, other, .shape = &part_shape),
     RECORD_FIELD(
 	"parts", LIST, struct thing, parts, .other = offsetof(struct thing, part_count), .shape = &part_shape),
     RECORD_FIELD("numbers", INTEGERS, struct thing, numbers, .other = offsetof(struct thing, number_count)),
@@ -136,6 +138,7 @@ everything_comes_back(void **state)
 	assert_null(read.error.hint);
 	assert_string_equal(read.part.name, "part");
 	assert_false(read.has_spare);
+	assert_null(read.other);
 	assert_int_equal(read.part_count, 2);
 	assert_string_equal(read.parts[1].name, "second");
 	assert_int_equal(read.number_count, 2);
@@ -143,16 +146,19 @@ everything_comes_back(void **state)
 	assert_int_equal(read.untouched, 7);
 	packer_release(&packer);
 
-	/* Packed again it is the same, with the optional part too. */
+	/* Packed again it is the same, with the parts that may be missing too. */
 	record_clear(&part_shape, &read.spare);
 	read.has_spare = true;
 	read.spare = (struct part){.name = xstrdup("spare"), .size = 3};
+	read.other = xcalloc(1, sizeof(*read.other));
+	*read.other = (struct part){.name = xstrdup("other"), .size = 4};
 	packer_init(&packer);
 	record_pack(&thing_shape, &read, &packer);
 	record_clear(&thing_shape, &read);
 	assert_int_equal(unpack(&packer, &read, &error), 0);
 	assert_true(read.has_spare);
 	assert_int_equal(read.spare.size, 3);
+	assert_string_equal(read.other->name, "other");
 	packer_release(&packer);
 	record_clear(&thing_shape, &read);
 	record_clear(&thing_shape, &thing);

@@ -13,7 +13,7 @@ struct seen {
 };
 
 static bool
-see_job(void *context, size_t index, const struct job_record *job)
+see_job(void *context, size_t index, struct job_record *job)
 {
 	struct seen *seen = context;
 	assert_null(job->spec.name);
