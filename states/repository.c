@@ -365,6 +365,19 @@ wait_for_repair(struct job *job)
 	return STEP_WAITING;
 }
 
+/* A backup that takes nothing down has nothing to lose where the repository does not answer: its own restic will say
+ * so, as the next attempt does. Only a repository that is known: it may have to be made. */
+static bool
+may_go_on_without_answer(const struct job *job, const char *place, struct error *error)
+{
+	const struct service *spec = &job->record.spec;
+	if (job->record.kind != JOB_KIND_BACKUP || job->record.attempt > 1 || job->record.busy > 0 ||
+	    strings_count(spec->stop_units) > 0 || strings_count(spec->databases) > 0 || spec->pre_backup != NULL)
+		return false;
+	cleanup_free char *known = NULL;
+	return journal_repository_seen(engine_journal(job->engine), place, &known, error) > 0;
+}
+
 enum step_result
 step_reach_repository(struct job *job, struct error *error)
 {
@@ -380,6 +393,10 @@ step_reach_repository(struct job *job, struct error *error)
 	if (world->alone_job != 0 && world->alone_job != job->record.id)
 		return wait_for_repair(job);
 	if (world->asking_job != 0 && world->asking_job != job->record.id) {
+		if (may_go_on_without_answer(job, place, error))
+			return STEP_DONE;
+		if (error_is_set(error))
+			return STEP_FAILED;
 		job_step_again(job, ASKING_PAUSE);
 		return STEP_WAITING;
 	}
