@@ -9,8 +9,15 @@
 
 /* A declared source: must exist (a symbolic link is not followed: restic would store the link alone, so it is refused
  * with what it leads to as the hint), be a directory or a regular file, be readable by us. An empty directory is
- * fine. ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
+ * fine. A path at or below a mount point of /etc/fstab that is not mounted (ERROR_SOURCE_NOT_MOUNTED, names the mount
+ * point), else ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
 int filesystem_check_source(const char *path, struct error *error);
+
+/* What a source was found to be, once it has passed filesystem_check_source. */
+struct source_look {
+	bool empty; /* a directory without an entry, or a file without a byte */
+};
+int filesystem_look_at_source(const char *path, struct source_look *ret_look, struct error *error);
 
 /* Bytes free for root on the file system that holds the path (or its nearest existing parent). -1 with an error. */
 int64_t filesystem_free_bytes(const char *path, struct error *error);

@@ -83,9 +83,13 @@ struct restic_progress {
 };
 
 struct restic_backup_request {
-	char *const *paths;           /* absolute; passed NUL-separated on a private file, any bytes allowed */
-	char *const *excludes;        /* restic patterns, given with --exclude (no $ expansion) */
-	char *const *tags;            /* no commas */
+	char *const *paths;    /* absolute; passed NUL-separated on a private file, any bytes allowed */
+	char *const *excludes; /* restic patterns, given with --exclude (no $ expansion) */
+	char *const *tags;     /* no commas */
+	char *const *left_out; /* paths, any bytes: exactly these are not in the snapshot; may be NULL */
+	/* What restic finds in the place of what is there (see core/child.h); copied. */
+	const struct child_bind *binds;
+	size_t bind_count;
 	child_spawned_fn *on_spawned; /* see core/child.h; may be NULL */
 	void (*on_progress)(void *context, const struct restic_progress *progress);
 	void (*on_words)(void *context, const char *line); /* restic's own words (stderr text), printable */

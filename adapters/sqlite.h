@@ -21,6 +21,9 @@ struct sqlite_result {
 	char *journal_mode; /* "wal", "delete", ...; NULL when not learned */
 	uint64_t bytes;     /* size of the main file */
 	bool wal_folded;    /* a WAL with frames was folded into the main file */
+	uint64_t pages;     /* of the main file, from its header; of a copy: of the copy */
+	uint64_t tables;    /* of a copy: tables in its schema */
+	char *sha256;       /* of a copy: 64 hex digits; else NULL */
 };
 typedef void sqlite_fn(void *context, const struct sqlite_result *result);
 
@@ -46,11 +49,28 @@ struct sqlite_call *sqlite_fold_start(struct event_base *base, const char *helpe
 struct sqlite_call *sqlite_prove_start(struct event_base *base, const char *helper, const char *path, sqlite_fn *done,
     void *context, struct error *error);
 
+struct sqlite_copy_request {
+	const char *path;             /* the live database */
+	const char *target;           /* made anew; in an existing directory that nobody but root may enter */
+	child_spawned_fn *on_spawned; /* may be NULL */
+	void (*on_progress)(void *context, uint64_t done, uint64_t total); /* in pages; may be NULL */
+	void *context;                                                     /* of all callbacks */
+};
+
+/* Copies a live database as its owner by the online backup API, under one read transaction, so that writers restart
+ * nothing (and a writer without a WAL waits: it is told how long by the journal_mode of the result); the live file is
+ * never checkpointed, and gets no side file of root's. The copy is one file in rollback mode, synced, with owner,
+ * group and mode of the database, proven by quick_check and by its page count. On failure nothing is left at
+ * `target`. ERROR_DATABASE_HELD where somebody keeps it locked (locking_mode=EXCLUSIVE), ERROR_NO_SPACE,
+ * ERROR_DATABASE_DAMAGED for what the proof finds, and what sqlite_inspect says. A death of ours ends it. */
+struct sqlite_call *sqlite_copy_start(struct event_base *base, const char *helper,
+    const struct sqlite_copy_request *request, sqlite_fn *done, struct error *error);
+
 /* Kills the child and forgets the call; no callback comes. Accepts NULL. */
 void sqlite_call_abandon(struct sqlite_call *call);
 
-/* The child's side: `sqlite-helper fold|prove PATH` (arguments[0] is the command's name). One JSON object on stdout.
- * Returns the exit code. */
+/* The child's side: `sqlite-helper fold|prove PATH`, `sqlite-helper copy PATH TARGET` (arguments[0] is the command's
+ * name). One JSON object on stdout. Returns the exit code. */
 int sqlite_helper_main(int argument_count, char **arguments);
 
 /* The helper program of this process: /proc/self/exe, which stays this very program while it is being upgraded, or

@@ -45,6 +45,12 @@ typedef void child_exit_fn(void *context, const struct child_exit *exit);
  * program never runs. */
 typedef int child_spawned_fn(void *context, const struct child_identity *identity, struct error *error);
 
+/* In a mount namespace of its own the child sees `source` (a file or a directory) in the place of `target`,
+ * read-only. Nobody else sees it, and it is gone with the child. Both are absolute, and of the same kind. */
+struct child_bind {
+	const char *source, *target;
+};
+
 struct child_spec {
 	const char *name;               /* for log lines: "restic backup" */
 	const char *const *arguments;   /* argv; [0] is looked up in PATH of *our* environment if it has no slash */
@@ -55,12 +61,17 @@ struct child_spec {
 	bool drop_privileges; /* become user/group below: setgroups, setgid, setuid */
 	uid_t user;
 	gid_t group;
-	int nice;                 /* added to our own; 0: as we are */
-	int io_class;             /* 0: as we are; 2 best-effort, 3 idle (ioprio_set(2)) */
-	int io_level;             /* 0..7, for best-effort */
-	int death_signal;         /* sent by the kernel when we die (PR_SET_PDEATHSIG); 0: none */
-	int stop_signal;          /* first rung of child_stop; 0: SIGTERM */
-	int64_t stop_grace;       /* microseconds between that and SIGKILL; 0: 10 s */
+	int nice;           /* added to our own; 0: as we are */
+	int io_class;       /* 0: as we are; 2 best-effort, 3 idle (ioprio_set(2)) */
+	int io_level;       /* 0..7, for best-effort */
+	int death_signal;   /* sent by the kernel when we die (PR_SET_PDEATHSIG); 0: none */
+	int stop_signal;    /* first rung of child_stop; 0: SIGTERM */
+	int64_t stop_grace; /* microseconds between that and SIGKILL; 0: 10 s */
+	/* Needs CAP_SYS_ADMIN: without it, and where a bind cannot be made, child_start fails (ERROR_PERMISSION, else
+	 * ERROR_SYSTEM) and names the target. */
+	const struct child_bind *binds;
+	size_t bind_count;
+	int output;               /* a descriptor that gets stdout in the place of on_stdout; 0: none */
 	size_t line_limit;        /* 0: 1 MiB */
 	child_line_fn *on_stdout; /* NULL: drained and dropped */
 	child_line_fn *on_stderr;

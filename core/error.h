@@ -54,6 +54,9 @@ enum error_class {
 	X(RESTIC_KILLED, "restic-killed", TRANSIENT)                                                                 \
 	X(SOURCE_MISSING, "source-missing", PERMANENT)                                                               \
 	X(SOURCE_UNREADABLE, "source-unreadable", PERMANENT)                                                         \
+	X(SOURCE_NOT_MOUNTED, "source-not-mounted", PERMANENT)                                                       \
+	X(SOURCE_EMPTIED, "source-emptied", PERMANENT)                                                               \
+	X(DATA_SHRUNK, "data-shrunk", PARTIAL)                                                                       \
 	X(SOURCE_PARTLY_UNREADABLE, "source-partly-unreadable", PARTIAL)                                             \
 	X(SNAPSHOT_EMPTY, "snapshot-empty", PERMANENT)                                                               \
 	X(SNAPSHOT_MISMATCH, "snapshot-mismatch", PERMANENT)                                                         \
@@ -68,6 +71,11 @@ enum error_class {
 	X(DATABASE_DAMAGED, "database-damaged", PERMANENT)                                                           \
 	X(DATABASE_HELD, "database-held", TRANSIENT)                                                                 \
 	X(DATABASE_UNSUPPORTED, "database-unsupported", PERMANENT)                                                   \
+	X(POSTGRES_UNREACHABLE, "postgres-unreachable", TRANSIENT)                                                   \
+	X(POSTGRES_RIGHTS, "postgres-rights", PERMANENT)                                                             \
+	X(POSTGRES_CLIENT, "postgres-client", PERMANENT)                                                             \
+	X(DUMP_FAILED, "dump-failed", TRANSIENT)                                                                     \
+	X(DUMP_INCOMPLETE, "dump-incomplete", PERMANENT)                                                             \
 	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                                     \
 	X(DEADLINE, "deadline", TRANSIENT)                                                                           \
 	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \

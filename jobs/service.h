@@ -26,7 +26,7 @@ struct service {
 	char *name;
 	char *data_directory; /* v1 and v2 dataDir, or NULL */
 	char **databases;     /* data.sqlite: absolute paths of main files */
-	char **postgres;      /* data.postgres: database names */
+	char **postgres;      /* data.postgres: as adapters/postgres.h reads them: names, or conninfo strings */
 	char **files;         /* data.files and paths: what is backed up besides the databases' directories */
 	char **excludes;      /* defaults included */
 	char **tags;          /* the manifest's own, without service: and type: */
@@ -47,7 +47,8 @@ struct service {
 	int64_t settle;        /* a started unit has to stay up for so long */
 	struct retention_policy retention;
 	int64_t max_repack_bytes; /* of a prune: what it may rewrite; 0: whole packs only */
-	bool keep_all;            /* nothing of this service is ever removed, whatever `retention` says */
+	int64_t max_shrink; /* per cent of files or bytes that may be gone since the last good backup; 100: all */
+	bool keep_all;      /* nothing of this service is ever removed, whatever `retention` says */
 
 	/* Why this version cannot back the service up although its entry is well-formed; NULL where it can. A job of
 	 * such a service fails with these words. The code is for `check` alone and not packed. */
