@@ -86,6 +86,7 @@ struct restic_backup_request {
 	char *const *paths;    /* absolute; passed NUL-separated on a private file, any bytes allowed */
 	char *const *excludes; /* restic patterns, given with --exclude (no $ expansion) */
 	char *const *tags;     /* no commas */
+	uint64_t own_files;    /* so many of the files are no data: with them alone a snapshot is empty */
 	char *const *left_out; /* paths, any bytes: exactly these are not in the snapshot; may be NULL */
 	/* What restic finds in the place of what is there (see core/child.h); copied. */
 	const struct child_bind *binds;

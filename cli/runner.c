@@ -19,6 +19,7 @@
 #include "jobs/control_server.h"
 #include "states/given_up.h"
 #include "states/machine.h"
+#include "states/staging.h"
 
 #define IDLE_PATIENCE (5 * USEC_PER_SEC)
 #define LOCK_INTERVAL (USEC_PER_SEC / 10)
@@ -187,6 +188,7 @@ run_jobs(const struct invocation *invocation, struct host *host, int listener, s
 	    .idle_patience = IDLE_PATIENCE,
 	};
 	enum runner_end end;
+	staging_sweep(host->journal);
 	int result = pay_for_damaged_jobs(host->journal, error);
 	if (result == 0)
 		result = runner_run(&settings, &end, error);

@@ -55,6 +55,12 @@ journal_close(struct journal *journal)
 }
 
 const char *
+journal_directory(const struct journal *journal)
+{
+	return journal->directory;
+}
+
+const char *
 journal_identity(const struct journal *journal)
 {
 	return journal->identity;

@@ -42,6 +42,9 @@ int journal_check_writable(struct journal *journal, struct error *error);
 /* 16 hex digits drawn when the journal was made: makes job ids unique across lost journals and hosts. */
 const char *journal_identity(const struct journal *journal);
 
+/* The state directory. */
+const char *journal_directory(const struct journal *journal);
+
 /* ---- the runner's lock on STATE_DIR/runner.lock, released by the kernel when its holder dies ---- */
 
 /* `*ret_held` is false if another process holds it. `ret_holder` (may be NULL) gets its pid, 0 if unknown. A

@@ -1,10 +1,13 @@
 /* checkpoint: everything that can be found wrong, is found wrong here, while the service is up. Nothing has
- * been touched when it fails, unless preBackup was begun, and then postBackup is owed. */
+ * been touched when it fails, unless preBackup was begun, and then postBackup is owed. Then what can be taken while
+ * it runs is taken. */
 #include <string.h>
 
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
-#include "states/work.h"
+#include "states/dumps.h"
+#include "states/live.h"
+#include "states/staging.h"
 
 static enum step_result
 check_what_is_declared(struct job *job, struct error *error)
@@ -63,7 +66,8 @@ static enum step_result
 look_at_units(struct job *job, struct error *error)
 {
 	char **names = job->record.spec.stop_units;
-	job->to_stop = strings_count(names) > 0 || strings_count(job->record.spec.databases) > 0;
+	bool cold = strings_count(job->record.spec.databases) > 0 && !live_service(&job->record.spec);
+	job->to_stop = strings_count(names) > 0 || cold;
 	if (strings_count(names) == 0)
 		return STEP_DONE;
 	struct systemd *systemd = world_systemd(world_of(job), error);
@@ -137,11 +141,15 @@ static const struct step backup_steps[] = {
     {"reaching the repository", step_reach_repository},
     {"checking the paths", check_sources},
     {"checking the databases", check_databases},
+    {"asking PostgreSQL", step_ask_postgres},
     {"asking systemd about the units", look_at_units},
     {"checking the journal", step_check_journal},
     {"taking up what a cut upload had stored", step_repair_index},
     {"entering the repository", step_enter_repository},
+    {"making the place for copies", step_prepare_staging},
     {"running preBackup", run_pre_backup},
+    {"dumping PostgreSQL", step_dump_postgres},
+    {"copying the live databases", step_copy_live},
     {NULL, NULL},
 };
 

@@ -2,7 +2,7 @@
  * makes the window no longer, and where the upload was faster on the live databases afterwards, which costs
  * nobody any time. */
 #include "core/alloc.h"
-#include "states/work.h"
+#include "states/live.h"
 
 static void prove_next_beside(struct job *job);
 
@@ -24,17 +24,29 @@ proved_beside(void *context, const struct sqlite_result *result)
 	prove_next_beside(job);
 }
 
+/* The next that is not proven: a copy was when it was made. */
+static const char *
+next_unproven(struct job *job)
+{
+	struct work *work = work_of(job);
+	char **databases = job->record.spec.databases;
+	const struct database_copy *copies = live_copies(job);
+	while (work->proved < strings_count(databases) && copies[work->proved].path != NULL)
+		work->proved++;
+	return work->proved < strings_count(databases) ? databases[work->proved] : NULL;
+}
+
 static void
 prove_next_beside(struct job *job)
 {
 	struct work *work = work_of(job);
-	char **databases = job->record.spec.databases;
-	if (work->proved >= strings_count(databases))
+	const char *database = next_unproven(job);
+	if (database == NULL)
 		return;
 	cleanup_error struct error error = {0};
 	work->proving_live = false;
 	work->proof = sqlite_prove_start(
-	    world_of(job)->base, world_of(job)->sqlite_helper, databases[work->proved], proved_beside, job, &error);
+	    world_of(job)->base, world_of(job)->sqlite_helper, database, proved_beside, job, &error);
 	if (work->proof == NULL)
 		job_note(job, "sqlite", error.message);
 }
@@ -75,9 +87,8 @@ enum step_result
 step_prove_databases(struct job *job, struct error *error)
 {
 	struct work *work = work_of(job);
-	char **databases = job->record.spec.databases;
-	if (job_has_failed(job) || job_owes(job) || job->record.snapshot_id == NULL ||
-	    work->proved >= strings_count(databases))
+	const char *database = next_unproven(job);
+	if (job_has_failed(job) || job_owes(job) || job->record.snapshot_id == NULL || database == NULL)
 		return STEP_DONE;
 	if (work->proof != NULL && work->proving_live) {
 		proof_abandon(job);
@@ -89,7 +100,7 @@ step_prove_databases(struct job *job, struct error *error)
 	cleanup_error struct error problem = {0};
 	work->proving_live = true;
 	work->proof = sqlite_prove_start(
-	    world_of(job)->base, world_of(job)->sqlite_helper, databases[work->proved], proved_live, job, &problem);
+	    world_of(job)->base, world_of(job)->sqlite_helper, database, proved_live, job, &problem);
 	if (work->proof == NULL) {
 		error_set(error, ERROR_DATABASE_UNPROVEN, "the database was saved but not proven readable: %s",
 		    problem.message);

@@ -2,9 +2,13 @@
  * are proven readable beside the upload, so the proof makes the window no longer. */
 #include <string.h>
 
+#include "adapters/filesystem.h"
 #include "core/alloc.h"
 #include "core/log.h"
-#include "states/work.h"
+#include "jobs/shrink.h"
+#include "states/live.h"
+#include "states/metadata.h"
+#include "states/staging.h"
 
 /* Names the snapshot of this attempt in every repository: a job's number alone would repeat after a lost
  * journal. */
@@ -13,6 +17,20 @@ attempt_tag(const struct job *job)
 {
 	return xasprintf("job:%s-%lld.%lld", journal_identity(engine_journal(job->engine)), (long long)job->record.id,
 	    (long long)job->record.attempt);
+}
+
+/* What restic is given: what the service declares, and what was made for it. */
+static char **
+snapshot_paths(const struct job *job)
+{
+	const struct service *spec = &job->record.spec;
+	char **paths = service_sources(spec);
+	cleanup_free char *metadata = staging_path(job, METADATA_NAME);
+	cleanup_free char *dumps = staging_path(job, "postgres");
+	strings_add(&paths, metadata);
+	if (strings_count(spec->postgres) > 0)
+		strings_add(&paths, dumps);
+	return paths;
 }
 
 /* ---- a snapshot finished just before a crash is found again ---- */
@@ -36,7 +54,7 @@ same_paths(char *const *left, char *const *right)
 static void
 adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *failure)
 {
-	cleanup_strings char **sources = service_sources(&job->record.spec);
+	cleanup_strings char **sources = snapshot_paths(job);
 	replace_string(&job->record.snapshot_id, snapshot->id);
 	job->record.unindexed = false;
 	job->record.files = snapshot->files;
@@ -153,6 +171,12 @@ restic_finished(void *context, const struct restic_backup_result *result)
 }
 
 static enum step_result
+write_metadata(struct job *job, struct error *error)
+{
+	return job->record.snapshot_id != NULL ? STEP_DONE : step_write_metadata(job, error);
+}
+
+static enum step_result
 run_restic(struct job *job, struct error *error)
 {
 	struct work *work = work_of(job);
@@ -163,7 +187,9 @@ run_restic(struct job *job, struct error *error)
 	if (job_save(job, error) < 0)
 		return STEP_FAILED;
 
-	cleanup_strings char **sources = service_sources(&job->record.spec);
+	cleanup_strings char **sources = snapshot_paths(job);
+	cleanup_live_view struct live_view view = {0};
+	live_view(job, &view);
 	cleanup_strings char **tags = service_tags(&job->record.spec);
 	cleanup_free char *tag = attempt_tag(job);
 	strings_add(&tags, tag);
@@ -171,6 +197,10 @@ run_restic(struct job *job, struct error *error)
 	    .paths = sources,
 	    .excludes = job->record.spec.excludes,
 	    .tags = tags,
+	    .own_files = 1,
+	    .left_out = view.left_out,
+	    .binds = view.binds,
+	    .bind_count = view.count,
 	    .on_spawned = repository_child_spawned,
 	    .on_progress = restic_progressed,
 	    .on_words = restic_says,
@@ -218,6 +248,37 @@ look_again(struct job *job, struct error *error)
 	return STEP_WAITING;
 }
 
+/* ---- is it what it should be? ---- */
+
+/* A path that went away meanwhile is not what restic was asked for. */
+static enum step_result
+check_sources_again(struct job *job, struct error *error)
+{
+	cleanup_strings char **sources = service_sources(&job->record.spec);
+	if (job->record.snapshot_id == NULL || job->taken_over)
+		return STEP_DONE;
+	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
+		if (filesystem_check_source(sources[i], error) < 0)
+			return STEP_FAILED;
+	return STEP_DONE;
+}
+
+static enum step_result
+judge_size(struct job *job, struct error *error)
+{
+	const struct job_record *record = &job->record;
+	struct last_good good = {0};
+	if (record->snapshot_id == NULL)
+		return STEP_DONE;
+	int found = journal_last_good(engine_journal(job->engine), record->service, &good, error);
+	const struct backup_size before = {.files = good.files, .bytes = good.bytes};
+	const struct backup_size now = {.files = record->files, .bytes = record->bytes};
+	last_good_clear(&good);
+	if (found > 0)
+		found = shrink_judge(&before, &now, record->spec.max_shrink, error);
+	return found < 0 ? STEP_FAILED : STEP_DONE;
+}
+
 static void
 leave(struct job *job)
 {
@@ -235,8 +296,11 @@ deadline(const struct job *job)
 static const struct step steps[] = {
     {"removing the lock of a dead restic", step_unlock_dead},
     {"looking for a finished snapshot", find_finished_snapshot},
+    {"writing down what was taken", write_metadata},
     {"restic is reading", run_restic},
     {"looking whether the service stayed down", look_again},
+    {"looking at the paths again", check_sources_again},
+    {"comparing the size with the last good backup", judge_size},
     {"proving the databases readable", step_prove_databases},
     {NULL, NULL},
 };

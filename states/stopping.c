@@ -1,9 +1,10 @@
 /* stopping: the service goes down. What was active is recorded durably before the first unit is stopped;
- * afterwards nobody has the databases open, so their WAL is folded in. */
+ * afterwards nobody has the databases open, so their WAL is folded in. One that somebody still holds is copied live.
+ */
 #include <string.h>
 
 #include "core/alloc.h"
-#include "states/work.h"
+#include "states/live.h"
 
 static enum step_result
 begin_absence(struct job *job, struct error *error)
@@ -153,6 +154,19 @@ fold_spawned(void *context, const struct child_identity *child, struct error *er
 	return work_record_child(job, "sqlite fold", child, &work_of(job)->child_id, error);
 }
 
+/* Somebody who is none of the units has it open: as it is, it is a live database. What else he may write to is as he
+ * left it at that moment, so the backup is partial. */
+static void
+copy_held_database(struct job *job, const struct error *held)
+{
+	cleanup_error struct error partial = {0}, failure = {0};
+	error_set(&partial, ERROR_UNCLEAN_STOP, "%s, so it was copied live", held->message);
+	error_hint(&partial, "%s", held->hint != NULL ? held->hint : "find out what has it open");
+	job_judge(job, &partial);
+	if (live_copy_begin(job, work_of(job)->folded, &failure) == STEP_FAILED)
+		job_step_finished(job, &failure);
+}
+
 static void
 database_folded(void *context, const struct sqlite_result *result)
 {
@@ -160,6 +174,10 @@ database_folded(void *context, const struct sqlite_result *result)
 	struct work *work = work_of(job);
 	work->fold = NULL;
 	work_forget_child(job, &work->child_id);
+	if (result->error.code == ERROR_DATABASE_HELD) {
+		copy_held_database(job, &result->error);
+		return;
+	}
 	if (error_is_set(&result->error)) {
 		job_step_finished(job, &result->error);
 		return;
@@ -173,6 +191,9 @@ fold_databases(struct job *job, struct error *error)
 {
 	struct work *work = work_of(job);
 	char **databases = job->record.spec.databases;
+	const struct database_copy *copies = live_copies(job);
+	while (work->folded < strings_count(databases) && copies[work->folded].path != NULL)
+		work->folded++;
 	if (work->folded == strings_count(databases))
 		return STEP_DONE;
 	work->fold = sqlite_fold_start(world_of(job)->base, world_of(job)->sqlite_helper, databases[work->folded],

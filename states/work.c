@@ -1,4 +1,6 @@
-#include "states/work.h"
+#include "states/dumps.h"
+#include "states/live.h"
+#include "states/staging.h"
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -29,6 +31,8 @@ work_abandon_calls(struct job *job)
 		systemd_call_abandon(work->systemd);
 	hook_call_abandon(work->hook);
 	sqlite_call_abandon(work->fold);
+	postgres_call_abandon(work->postgres);
+	work->postgres = NULL;
 	work->systemd = NULL;
 	work->hook = NULL;
 	work->fold = NULL;
@@ -47,6 +51,10 @@ work_release(struct job *job)
 	systemd_watch_free(work->watch);
 	unit_list_clear(&work->units);
 	error_clear(&work->start_error);
+	live_release(job);
+	dumps_release(job);
+	if (work->staged)
+		staging_release(job);
 	strings_free(work->services);
 	strings_free(work->going);
 	free(work->summary);

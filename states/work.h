@@ -3,6 +3,7 @@
 #define ATELIER_STATES_WORK_H
 
 #include "adapters/hook.h"
+#include "adapters/postgres.h"
 #include "adapters/restic.h"
 #include "adapters/sqlite.h"
 #include "adapters/systemd.h"
@@ -35,6 +36,15 @@ struct work {
 	pid_t holder_pid;
 	unsigned listing_tries; /* looks for a finished snapshot that had no answer */
 	bool ending_holder;     /* `starting` waits for its end */
+
+	/* What was taken before restic begins: see staging.h, live.h and dumps.h. `fold` copies, too. */
+	bool staged;
+	struct database_copy *copies;
+	size_t copying; /* the database that is being copied */
+	struct database_dump *dumps;
+	struct postgres_call *postgres;
+	size_t asked;   /* PostgreSQL databases that are there, with a pg_dump that fits */
+	size_t dumping; /* ... and those that are dumped */
 
 	struct sqlite_call *proof; /* beside the upload, or on the live database afterwards */
 	size_t proved;             /* databases that are proven readable */

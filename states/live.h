@@ -1,0 +1,42 @@
+/* Copies of databases that may not be read where they are, and how restic finds them. */
+#ifndef ATELIER_STATES_LIVE_H
+#define ATELIER_STATES_LIVE_H
+
+#include "core/child.h"
+#include "states/work.h"
+
+/* Of one database of the spec, in its order. */
+struct database_copy {
+	char *path;       /* in the staging place; NULL: it is read where it is */
+	int64_t taken_at; /* wall clock */
+	uint64_t bytes, pages, tables;
+	char *journal_mode; /* of the database */
+	char *sha256;
+};
+
+/* Are its databases copied while it runs? Not if a unit or preBackup stops it. */
+bool live_service(const struct service *spec);
+
+/* As many as the spec has databases, made when first asked for. */
+struct database_copy *live_copies(struct job *job);
+
+/* Copies one, proven; goes on with the step that is under way, from its beginning. */
+enum step_result live_copy_begin(struct job *job, size_t index, struct error *error);
+
+/* The step that copies all databases of such a service. */
+enum step_result step_copy_live(struct job *job, struct error *error);
+
+/* What restic is given: copies in the place of their databases, and nothing of what stands beside these. Points into
+ * the job's copies and spec. */
+struct live_view {
+	struct child_bind *binds;
+	size_t count;
+	char **left_out;
+};
+void live_view(struct job *job, struct live_view *ret_view);
+void live_view_clear(struct live_view *view);
+void live_release(struct job *job);
+
+#define cleanup_live_view __attribute__((cleanup(live_view_clear)))
+
+#endif

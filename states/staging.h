@@ -1,0 +1,28 @@
+/* Where an attempt keeps what it has made itself for the snapshot: dumps, copies of live databases, the metadata. It
+ * is `staging/SERVICE` in the state directory, the same for every attempt, so that restic finds the parent of each
+ * snapshot and a restore finds the files:
+ *
+ *   metadata.json   see metadata.h
+ *   postgres/       dumps, see adapters/postgres.h
+ *   sqlite/N        copies of live databases; restic finds them in the place of the databases themselves
+ *
+ * A service has one job at a time. What an attempt has made is removed at its end; what a dead runner has left, by
+ * the next one: no attempt goes on with it. */
+#ifndef ATELIER_STATES_STAGING_H
+#define ATELIER_STATES_STAGING_H
+
+#include "jobs/engine.h"
+
+/* A path below the place of the job's service; the caller owns it. `name` may be "". */
+char *staging_path(const struct job *job, const char *name);
+
+/* The step that makes the place, empty. */
+enum step_result step_prepare_staging(struct job *job, struct error *error);
+
+/* At the end of an attempt. What cannot be removed is logged and left for the next one. */
+void staging_release(const struct job *job);
+
+/* For a runner, before it begins. */
+void staging_sweep(const struct journal *journal);
+
+#endif
