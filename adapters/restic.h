@@ -148,17 +148,19 @@ struct restic_listener {
 	void *context;
 };
 
-/* What a removal of snapshots came to. `error` is NONE only if a listing afterwards shows none of them. */
+/* What a removal of snapshots came to. `error` is NONE only if restic has told that it deleted every one of them and
+ * has complained about nothing, or if a listing afterwards shows none of them. */
 struct restic_forget_result {
 	struct error error;
-	bool verified;    /* a listing was read afterwards; if not, the two counts are 0 */
-	size_t gone;      /* of those asked for, no longer listed */
+	bool verified;    /* a listing was read afterwards */
+	size_t gone;      /* of those asked for; this and the next are 0 where it is not known */
 	size_t remaining; /* of those asked for, still listed */
 };
 typedef void restic_forget_fn(void *context, const struct restic_forget_result *result);
 
-/* `forget ID...`, in as many processes as it takes, then a listing without a lock: restic's exit code does not tell
- * (0.18 exits with 0 when it could not remove; ids that nobody knows are no error to any version, nor to this call).
+/* `forget ID...`, in as many processes as it takes, then, in any doubt, a listing without a lock: restic's exit code
+ * alone does not tell (0.18 exits with 0 and words on stderr when it could not remove; ids that nobody knows are no
+ * error to any version, nor to this call).
  * Each of `ids` is a full id of 64 digits, none is there twice; there must be one at least, else ERROR_INTERNAL. They
  * are copied. Frees nothing: that is what prune does. */
 struct restic_call *

@@ -18,11 +18,25 @@ struct forget_call {
 	size_t count;
 	size_t next;       /* the first id that no process was given yet */
 	bool looking;      /* `snapshots` is running */
+	size_t deleted;    /* what restic counted as deleted, in all processes */
+	bool complained;   /* it said something on stderr */
 	struct text words; /* of all of `forget`: why something stays */
 	char *listing;
 	size_t listing_length;
 	struct restic_forget_result result;
 };
+
+/* "[0:00] 100.00%  2 / 2 files deleted", the last word of 0.14 to 0.19. */
+static size_t
+count_deleted(const char *line)
+{
+	size_t done = 0, all = 0;
+	int end = 0;
+	const char *counts = strchr(line, '%');
+	if (counts == NULL || sscanf(counts, "%% %zu / %zu files deleted%n", &done, &all, &end) != 2 || end == 0)
+		return 0;
+	return done == all ? done : 0;
+}
 
 static void
 take_stdout(struct restic_call *call, const char *line, size_t length, bool cut)
@@ -30,6 +44,7 @@ take_stdout(struct restic_call *call, const char *line, size_t length, bool cut)
 	struct forget_call *forget = (struct forget_call *)call;
 	(void)cut; /* what is left of a cut array is no array */
 	if (!forget->looking) {
+		forget->deleted += count_deleted(line);
 		restic_listener_tell(&forget->listener, line, length);
 	} else if (length > 0 && line[0] == '[') {
 		free(forget->listing);
@@ -42,6 +57,7 @@ static void
 take_stderr(struct restic_call *call, const char *line, size_t length)
 {
 	struct forget_call *forget = (struct forget_call *)call;
+	forget->complained |= length > 0;
 	restic_call_keep_words(call, line, length);
 	restic_listener_tell(&forget->listener, line, length);
 }
@@ -137,7 +153,8 @@ judge_listing(struct forget_call *forget, struct error *error)
 }
 
 /* A repository that does not answer, or that we were told to leave alone, is not asked for its snapshots; nor is
- * one that refused the first batch because of its locks. */
+ * one that refused the first batch because of its locks, nor where restic has counted all of them as deleted and has
+ * not complained: whatever it could not remove it complains about. */
 static bool
 is_worth_looking(const struct forget_call *forget)
 {
@@ -148,6 +165,7 @@ is_worth_looking(const struct forget_call *forget)
 	case ERROR_CLASS_BUSY:
 		return forget->next > BATCH;
 	case ERROR_CLASS_NONE:
+		return forget->complained || forget->deleted != forget->count;
 	case ERROR_CLASS_PERMANENT:
 	case ERROR_CLASS_PARTIAL:
 	case ERROR_CLASS_BUG:
@@ -167,7 +185,11 @@ batch_ended(struct forget_call *forget, struct error *error)
 		return;
 	error_move(&forget->result.error, error);
 	cleanup_error struct error failed = {.code = ERROR_NONE};
-	if (is_worth_looking(forget) && run_listing(forget, &failed) < 0 && !error_is_set(&forget->result.error))
+	if (!is_worth_looking(forget)) {
+		forget->result.gone = error_is_set(&forget->result.error) ? 0 : forget->count;
+		return;
+	}
+	if (run_listing(forget, &failed) < 0 && !error_is_set(&forget->result.error))
 		error_move(&forget->result.error, &failed);
 }
 

@@ -120,10 +120,10 @@ table_print(const struct table *table, FILE *file)
 		add_cell(&form, i, heading, &cell);
 	}
 	write_line(&form);
-	for (size_t i = 0; i < table->cell_count; i++) {
-		add_cell(&form, i % columns, table->texts.string, &table->cells[i]);
-		if (i % columns == columns - 1)
-			write_line(&form);
+	for (const struct table_cell *row = table->cells; row < table->cells + table->cell_count; row += columns) {
+		for (size_t i = 0; i < columns; i++)
+			add_cell(&form, i, table->texts.string, &row[i]);
+		write_line(&form);
 	}
 	text_clear(&form.line);
 }

@@ -77,9 +77,11 @@ test_forget(void **state)
 	assert_int_equal(strings_count(left), 1);
 	assert_string_equal(left[0], ids[1]);
 
-	/* The last one as well: ids are no policy. */
+	/* The last one as well: ids are no policy. And nothing was left to doubt this time. */
 	fixture_forget(fixture, (const char *const *)left, 1);
 	assert_fixture_code(fixture, ERROR_NONE);
+	assert_false(fixture->forgotten.verified);
+	assert_int_equal(fixture->forgotten.gone, 1);
 	fixture_list(fixture, NULL);
 	assert_int_equal(fixture->snapshot_count, 0);
 	assert_int_equal(count_locks(fixture), 0);

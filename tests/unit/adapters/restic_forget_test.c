@@ -1,4 +1,5 @@
-/* Snapshots are forgotten by id, in batches, and only a listing says that they are gone. */
+/* Snapshots are forgotten by id, in batches, and a listing says that they are gone unless restic has left no doubt.
+ */
 #include "tests/unit/adapters/restic_fake.h"
 
 #define ID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -24,6 +25,36 @@ test_gone(void **state)
 	assert_string_equal(fixture->words.string, "Ignoring nothing|");
 	cleanup_free char *calls = fixture_read(fixture, "calls");
 	assert_string_equal(calls, "forget " ID_A " " ID_B "\nsnapshots --json --no-lock\n");
+}
+
+/* No word of complaint, and it has counted: nothing is left to look for. */
+static void
+test_no_doubt(void **state)
+{
+	static const struct {
+		const char *output, *complaint;
+		bool doubt;
+	} cases[] = {
+	    {"[0:00] 0.00%  0 / 2 files deleted\n[0:00] 100.00%  2 / 2 files deleted\n\n", NULL, false},
+	    {"[0:00] 100.00%  2 / 2 files deleted\n", "warning\n", true},
+	    {"[0:00] 100.00%  1 / 1 files deleted\n", NULL, true},
+	    {"[0:00] 50.00%  1 / 2 files deleted\n", NULL, true},
+	    {"[0:00] 100.00%  2 / 2 files found\n", NULL, true},
+	    {"2 / 2 files deleted\n", NULL, true},
+	    {"", NULL, true},
+	};
+	struct restic_fixture *fixture = *state;
+	restic_fake_plays(fixture, "snapshots", "[" SNAPSHOT(ID_C) "]\n", NULL, 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		fixture_write(fixture, "calls", "");
+		restic_fake_plays(fixture, "forget", cases[i].output, cases[i].complaint, 0);
+		fixture_forget(fixture, both, 2);
+		assert_fixture_code(fixture, ERROR_NONE);
+		assert_int_equal(fixture->forgotten.verified, cases[i].doubt);
+		assert_int_equal(fixture->forgotten.gone, 2);
+		cleanup_free char *calls = fixture_read(fixture, "calls");
+		assert_int_equal(strstr(calls, "snapshots") != NULL, cases[i].doubt);
+	}
 }
 
 /* 0.18 says so on stderr only. */
@@ -180,6 +211,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    restic_fake_test(test_gone),
+	    restic_fake_test(test_no_doubt),
 	    restic_fake_test(test_exit_0_and_still_there),
 	    restic_fake_test(test_exit_3_is_not_about_sources),
 	    restic_fake_test(test_locked),
