@@ -1,7 +1,5 @@
 #include "jobs/facts.h"
 
-#include <string.h>
-
 #include "core/alloc.h"
 
 /* ---- one service ---- */
@@ -116,31 +114,7 @@ RECORD_WORDS(state_words, job_state);
 RECORD_WORDS(outcome_words, job_outcome);
 RECORD_WORDS(obligation_words, obligation_kind);
 RECORD_WORDS(result_words, obligation_result);
-
-static const char *const roles[] = {
-#define X(name, word) [UNIT_ROLE_##name] = word,
-    UNIT_ROLE_LIST(X)
-#undef X
-};
-
-static const char *
-role_word(int role)
-{
-	return roles[role];
-}
-
-static bool
-find_role(const char *word, int *ret_role)
-{
-	for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
-		if (strcmp(roles[i], word) == 0) {
-			*ret_role = (int)i;
-			return true;
-		}
-	return false;
-}
-
-static const struct record_words role_words = {role_word, find_role};
+RECORD_WORDS(role_words, unit_role);
 
 static const struct record_field job_fields[] = {
     RECORD_FIELD("job", INTEGER, struct job_record, id),

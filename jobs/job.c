@@ -43,6 +43,12 @@ static const char *const obligation_results[] = {
 #undef X
 };
 
+static const char *const unit_roles[] = {
+#define X(name, word) [UNIT_ROLE_##name] = word,
+    UNIT_ROLE_LIST(X)
+#undef X
+};
+
 _Static_assert(ARRAY_LENGTH(states) == JOB_STATE_COUNT, "the last state of the list gives the count");
 
 static bool
@@ -128,6 +134,22 @@ job_kind_from_word(const char *word, enum job_kind *ret_kind)
 	if (!find_word(job_kinds, ARRAY_LENGTH(job_kinds), word, &index))
 		return false;
 	*ret_kind = (enum job_kind)index;
+	return true;
+}
+
+const char *
+unit_role_word(enum unit_role role)
+{
+	return unit_roles[role];
+}
+
+bool
+unit_role_from_word(const char *word, enum unit_role *ret_role)
+{
+	size_t index;
+	if (!find_word(unit_roles, ARRAY_LENGTH(unit_roles), word, &index))
+		return false;
+	*ret_role = (enum unit_role)index;
 	return true;
 }
 

@@ -95,6 +95,7 @@ const char *job_kind_word(enum job_kind kind);
 const char *run_kind_word(enum run_kind kind);
 const char *obligation_kind_word(enum obligation_kind kind);
 const char *obligation_result_word(enum obligation_result result);
+const char *unit_role_word(enum unit_role role);
 
 /* Each returns false for a word this version does not know. */
 bool job_state_from_word(const char *word, enum job_state *ret_state);
@@ -103,6 +104,7 @@ bool job_kind_from_word(const char *word, enum job_kind *ret_kind);
 bool run_kind_from_word(const char *word, enum run_kind *ret_kind);
 bool obligation_kind_from_word(const char *word, enum obligation_kind *ret_kind);
 bool obligation_result_from_word(const char *word, enum obligation_result *ret_result);
+bool unit_role_from_word(const char *word, enum unit_role *ret_role);
 
 bool job_state_is_terminal(enum job_state state);
 

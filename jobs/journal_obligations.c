@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-static const char *const role_words[] = {
-#define X(name, word) [UNIT_ROLE_##name] = word,
-    UNIT_ROLE_LIST(X)
-#undef X
-};
-
 /* ---- owing and settling ---- */
 
 static int
@@ -25,7 +19,7 @@ write_obligations(struct journal *journal, const struct job_record *job, const s
 			"INSERT INTO obligation (job_id, kind, subject, role, settles, created_at, result)"
 			" VALUES (?, ?, ?, ?, ?, ?, ?)",
 			VALUES(integer_value(job->id), text_value(obligation_kind_word(obligations[i].kind)),
-			    text_value(obligations[i].subject), text_value(role_words[obligations[i].role]),
+			    text_value(obligations[i].subject), text_value(unit_role_word(obligations[i].role)),
 			    integer_value(obligations[i].settles), integer_value(now),
 			    text_value(obligation_result_word(RESULT_OWED))),
 			error) < 0)
@@ -108,9 +102,7 @@ read_obligation(const struct statement *row, struct obligation *ret_obligation, 
 		return error_set(reason, ERROR_JOURNAL_DAMAGED, "it has no subject");
 	/* The role only gives the order of the starts: with a word that is not known the unit is still
 	 * started. */
-	for (size_t i = 0; i < ARRAY_LENGTH(role_words); i++)
-		if (strcmp(role_words[i], column_text(row, 4)) == 0)
-			obligation.role = (enum unit_role)i;
+	unit_role_from_word(column_text(row, 4), &obligation.role);
 	obligation.subject = xstrdup(column_text(row, 3));
 	obligation.message = column_copy(row, 9);
 	*ret_obligation = obligation;
