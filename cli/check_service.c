@@ -2,8 +2,10 @@
 #include "adapters/filesystem.h"
 #include "adapters/sqlite.h"
 #include "cli/check_surroundings.h"
+#include "cli/postgres_inspection.h"
 #include "cli/unit_inspection.h"
 #include "core/alloc.h"
+#include "core/text.h"
 
 #include <string.h>
 
@@ -34,6 +36,24 @@ check_databases(const struct service *service, struct problem_list *problems)
 		if (holders != NULL)
 			problem_add(
 			    problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "%s is open in %s", path, holders);
+	}
+}
+
+static void
+check_postgres(const struct service *service, struct problem_list *problems)
+{
+	cleanup_free char *place = xasprintf("services.%s.data.postgres", service->name);
+	for (size_t i = 0; service->postgres != NULL && service->postgres[i] != NULL; i++) {
+		cleanup_error struct error error = {.code = ERROR_NONE};
+		struct postgres_finding finding;
+		if (postgres_inspection(service->postgres[i], &finding, &error) < 0) {
+			problem_add_error(problems, place, &error);
+			continue;
+		}
+		cleanup_free char *client = finding.client;
+		cleanup_free char *size = text_size(finding.bytes);
+		problem_add(problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "%s: %s, server %lld, dumped by %s",
+		    service->postgres[i], size, (long long)finding.server_version / 10000, client);
 	}
 }
 
@@ -121,6 +141,7 @@ check_service_surroundings(const struct service *service, struct problem_list *p
 {
 	check_sources(service, problems);
 	check_databases(service, problems);
+	check_postgres(service, problems);
 	check_hook(service, "preBackup", service->pre_backup, problems);
 	check_hook(service, "postBackup", service->post_backup, problems);
 	check_units(service, problems);
