@@ -222,6 +222,18 @@ behave_show_and_wait(const char *argument)
 	return behave_show(argument) != 0 ? 1 : wait_for_signals();
 }
 
+/* Twice, with a SIGUSR1 between. */
+static inline int
+behave_show_twice(const char *argument)
+{
+	sigset_t one;
+	int number;
+	sigemptyset(&one);
+	sigaddset(&one, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &one, NULL);
+	return behave_show(argument) != 0 || sigwait(&one, &number) != 0 || behave_show(argument) != 0;
+}
+
 /* Why a file cannot be opened for writing. */
 static inline int
 behave_write(const char *argument)
@@ -409,6 +421,7 @@ behave(const char *name, const char *argument)
 	    {"family", behave_family},
 	    {"show", behave_show},
 	    {"show-and-wait", behave_show_and_wait},
+	    {"show-twice", behave_show_twice},
 	    {"write", behave_write},
 	    {"touch", behave_touch},
 	    {"describe", behave_describe},

@@ -121,8 +121,8 @@ a_directory_is_in_the_place_of_another(void **state)
 	cleanup_house struct house house = make_house(state);
 	set_binds(house, {house.frozen_directory, house.live});
 	expect_said(&house, "show", house.data, "frozen below|");
-	start(house.fixture, "show", house.other);
 	house.fixture->exits = 0;
+	start(house.fixture, "show", house.other);
 	finish(house.fixture);
 	assert_exited_with(house.fixture, 1);
 }
@@ -175,6 +175,20 @@ it_is_there_for_a_child_without_rights(void **state)
 	house.fixture->spec.group = 65534;
 	set_binds(house, {house.frozen, house.data});
 	expect_said(&house, "show", house.data, "frozen|");
+}
+
+/* What the header warns of. */
+static void
+a_target_that_is_replaced_takes_the_bind_along(void **state)
+{
+	cleanup_house struct house house = make_house(state);
+	struct fixture *fixture = house.fixture;
+	set_binds(house, {house.frozen, house.data});
+	start_and_wait_for_line(fixture, "show-twice", house.data);
+	write_words(house.data, "replaced");
+	assert_int_equal(kill(child_identity_of(fixture->child).pid, SIGUSR1), 0);
+	finish(fixture);
+	assert_string_equal(fixture->output.string, "frozen|replaced|");
 }
 
 static void
@@ -269,8 +283,6 @@ output_goes_to_the_given_descriptor(void **state)
 	expect_content(path, "one\n\nthree\n");
 	/* It is still ours. */
 	assert_int_equal(write(descriptor, "four\n", 5), 5);
-	assert_int_equal(close(descriptor), 0);
-	descriptor = -1;
 }
 
 /* Nobody reads it, and a grandchild holds it open: both do not matter to the end of the child. */
@@ -313,6 +325,7 @@ main(int argc, char **argv)
 	    child_test(nobody_else_sees_it_and_it_goes_with_the_child),
 	    child_test(it_is_read_only_for_the_child_alone),
 	    child_test(it_is_there_for_a_child_without_rights),
+	    child_test(a_target_that_is_replaced_takes_the_bind_along),
 	    child_test(what_cannot_be_bound_is_an_error_of_start),
 	    child_test(it_needs_a_right_of_root),
 	    child_test(output_goes_to_the_given_descriptor),
