@@ -337,13 +337,14 @@ start_runner(const struct fixture *fixture, begin_fn *begin)
 	assert_true(pid >= 0);
 	if (pid != 0)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	struct event_base *base = event_base_new();
 	begin(base, fixture);
 	event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
 	_exit(1);
 }
 
-/* Waits until a helper has the database open. */
+/* Waits until a helper has the database open, as its owner. */
 static inline struct child_identity
 find_helper(const struct fixture *fixture)
 {
@@ -351,8 +352,11 @@ find_helper(const struct fixture *fixture)
 	for (int i = 0; identity.pid == 0 && i < 10000; i++) {
 		cleanup_free char *holders = sqlite_holders(fixture->path);
 		const char *found = holders != NULL ? strstr(holders, "sqlite-helper (pid ") : NULL;
-		if (found != NULL)
-			assert_int_equal(sscanf(found, "sqlite-helper (pid %d,", &identity.pid), 1);
+		unsigned uid;
+		if (found != NULL) {
+			assert_int_equal(sscanf(found, "sqlite-helper (pid %d, uid %u)", &identity.pid, &uid), 2);
+			assert_int_equal(uid, SERVICE_UID);
+		}
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
 	assert_int_not_equal(identity.pid, 0);
