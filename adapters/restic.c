@@ -165,6 +165,8 @@ restic_call_run(struct restic_call *call, const struct restic_step *step, struct
 	    .death_signal = SIGINT,
 	    .stop_signal = SIGINT,
 	    .stop_grace = STOP_GRACE,
+	    .binds = step->binds,
+	    .bind_count = step->bind_count,
 	    .line_limit = call->operation->line_limit,
 	    .on_stdout = restic_call_take_stdout,
 	    .on_stderr = restic_call_take_stderr,

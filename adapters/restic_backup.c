@@ -303,14 +303,45 @@ add_options(char ***arguments, const char *option, char *const *values)
 	}
 }
 
+/* The pattern that a path alone matches: Go's filepath.Match takes every character after a backslash as it is. */
+static char *
+pattern_of(const char *path)
+{
+	cleanup_text struct text pattern = {.string = NULL};
+	for (const char *byte = path; *byte != '\0'; byte++) {
+		if (strchr("\\*?[]", *byte) != NULL)
+			text_add(&pattern, "\\");
+		text_add_bytes(&pattern, byte, 1);
+	}
+	return text_take(&pattern);
+}
+
+static void
+add_left_out(char ***arguments, char *const *paths)
+{
+	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
+		cleanup_free char *pattern = pattern_of(paths[i]);
+		add_options(arguments, "--exclude", (char *[]){pattern, NULL});
+	}
+}
+
+static int
+check_absolute(char *const *paths, struct error *error)
+{
+	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++)
+		if (paths[i][0] != '/')
+			return error_set(error, ERROR_USAGE, "the path %s is not absolute", paths[i]);
+	return 0;
+}
+
 static int
 check_request(const struct restic_backup_request *request, struct error *error)
 {
 	if (strings_count(request->paths) == 0)
 		return error_set(error, ERROR_USAGE, "there is no path to back up");
-	for (size_t i = 0; request->paths[i] != NULL; i++)
-		if (request->paths[i][0] != '/')
-			return error_set(error, ERROR_USAGE, "the path %s is not absolute", request->paths[i]);
+	/* A pattern that does not begin with a slash would match anywhere. */
+	if (check_absolute(request->paths, error) < 0 || check_absolute(request->left_out, error) < 0)
+		return -1;
 	for (size_t i = 0; request->tags != NULL && request->tags[i] != NULL; i++)
 		if (strchr(request->tags[i], ',') != NULL)
 			return error_set(error, ERROR_USAGE, "the tag %s has a comma, which restic splits it at",
@@ -344,6 +375,8 @@ backup_begin(struct restic_call *call, const struct restic_settings *settings,
 	add_options(&arguments, "--host", (char *[]){settings->host, NULL});
 	add_options(&arguments, "--tag", request->tags);
 	add_options(&arguments, "--exclude", request->excludes);
+	/* Last: the last pattern that matches decides, and an exclude can begin with '!'. */
+	add_left_out(&arguments, request->left_out);
 
 	cleanup_text struct text paths = {.string = NULL};
 	for (size_t i = 0; request->paths[i] != NULL; i++)
@@ -355,6 +388,8 @@ backup_begin(struct restic_call *call, const struct restic_settings *settings,
 	    .input = paths.string,
 	    .input_length = paths.length,
 	    .on_spawned = request->on_spawned == NULL ? NULL : backup_spawned,
+	    .binds = request->binds,
+	    .bind_count = request->bind_count,
 	};
 	return restic_call_begin(call, &step, error);
 }

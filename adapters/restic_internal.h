@@ -65,6 +65,8 @@ struct restic_step {
 	const char *input;            /* stdin, or NULL */
 	size_t input_length;
 	child_spawned_fn *on_spawned; /* its context is the call */
+	const struct child_bind *binds;
+	size_t bind_count;
 };
 
 /* A zeroed `size` bytes that begin with the call, which knows everything the settings say. NULL with an error

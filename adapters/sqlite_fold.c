@@ -103,6 +103,7 @@ sqlite_fold(const char *path, struct sqlite_result *result, struct error *error)
 		return -1;
 	replace_string(&result->journal_mode, after.journal_mode);
 	result->bytes = after.bytes;
+	result->pages = after.pages;
 	result->wal_folded = before.wal_frames;
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* The child's side: `sqlite-helper fold|prove PATH`. */
+/* The child's side: `sqlite-helper fold|prove PATH`, `sqlite-helper copy PATH TARGET`. */
 #include "adapters/sqlite_internal.h"
 
 #include "core/alloc.h"
@@ -40,38 +40,116 @@ die_with(pid_t parent, struct error *error)
 	return error_set(error, ERROR_SYSTEM, "the process that wanted this has ended");
 }
 
+/* What is asked for, and what is known of it before we become the database's owner. */
+struct errand {
+	const char *path; /* as it was given */
+	const char *target;
+	char *real;     /* the path without a symbolic link on the way */
+	char *holders;  /* words about them; or NULL */
+	int descriptor; /* of the target; or -1 */
+};
+
 static int
-refuse_held(const char *path, const char *holders, struct error *error)
+begin_fold(struct errand *errand, struct error *error)
 {
-	error_set(error, ERROR_DATABASE_HELD, "the database %s is held by %s", path, holders);
+	errand->holders = sqlite_holders(errand->real);
+	if (errand->holders == NULL)
+		return 0;
+	error_set(error, ERROR_DATABASE_HELD, "the database %s is held by %s", errand->path, errand->holders);
 	return error_hint(
 	    error, "the service runs more than the units it names, or something else has the file open");
 }
 
 static int
-work(const char *verb, const char *path, struct sqlite_result *result, struct error *error)
+fold(const struct errand *errand, struct sqlite_result *result, struct error *error)
+{
+	return sqlite_fold(errand->real, result, error);
+}
+
+static int
+begin_prove(struct errand *errand, struct error *error)
+{
+	(void)error;
+	errand->holders = sqlite_holders(errand->real);
+	return 0;
+}
+
+static int
+prove(const struct errand *errand, struct sqlite_result *result, struct error *error)
+{
+	return sqlite_prove(errand->real, errand->holders != NULL, result, error);
+}
+
+static int
+begin_copy(struct errand *errand, struct error *error)
+{
+	return sqlite_copy_open(errand->real, errand->target, &errand->descriptor, error);
+}
+
+static int
+copy(const struct errand *errand, struct sqlite_result *result, struct error *error)
+{
+	return sqlite_copy(errand->real, errand->target, errand->descriptor, result, error);
+}
+
+static const struct verb {
+	const char *word;
+	int argument_count; /* with the word */
+	int (*begin)(struct errand *errand, struct error *error);
+	int (*work)(
+	    const struct errand *errand, struct sqlite_result *result, struct error *error); /* as the owner */
+} verbs[] = {
+    {"fold", 2, begin_fold, fold},
+    {"prove", 2, begin_prove, prove},
+    {"copy", 3, begin_copy, copy},
+};
+
+static const struct verb *
+find_verb(int argument_count, char **arguments)
+{
+	for (size_t i = 0; i < ARRAY_LENGTH(verbs); i++)
+		if (argument_count == verbs[i].argument_count && strcmp(arguments[0], verbs[i].word) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+static int
+run(const struct verb *verb, struct errand *errand, struct sqlite_result *result, struct error *error)
 {
 	pid_t parent = getppid();
-	bool folding = strcmp(verb, "fold") == 0;
-	if (!folding && strcmp(verb, "prove") != 0)
-		return error_set(error, ERROR_USAGE, "sqlite-helper cannot %s", verb);
-	cleanup_free char *real = NULL;
-	if (resolve_directory(path, &real, error) != 0)
+	if (resolve_directory(errand->path, &errand->real, error) != 0 || verb->begin(errand, error) != 0 ||
+	    sqlite_become_owner(errand->real, error) != 0 || die_with(parent, error) != 0)
 		return -1;
-	cleanup_free char *holders = sqlite_holders(real);
-	if (folding && holders != NULL)
-		return refuse_held(path, holders, error);
-	if (sqlite_become_owner(real, error) != 0 || die_with(parent, error) != 0)
-		return -1;
-	return folding ? sqlite_fold(real, result, error) : sqlite_prove(real, holders != NULL, result, error);
+	return verb->work(errand, result, error);
+}
+
+static int
+work(int argument_count, char **arguments, struct sqlite_result *result, struct error *error)
+{
+	const struct verb *verb = find_verb(argument_count, arguments);
+	if (verb == NULL)
+		return error_set(
+		    error, ERROR_USAGE, "usage: sqlite-helper fold|prove PATH, or sqlite-helper copy PATH TARGET");
+	struct errand errand = {
+	    .path = arguments[1],
+	    .target = arguments[argument_count - 1],
+	    .descriptor = -1,
+	};
+	int code = run(verb, &errand, result, error);
+	cleanup_close_function(&errand.descriptor);
+	free(errand.real);
+	free(errand.holders);
+	return code;
 }
 
 static int
 answer(const struct sqlite_result *result)
 {
-	json_t *object = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:b}", "code", error_code_word(result->error.code),
-	    "message", result->error.message, "hint", result->error.hint, "journal_mode", result->journal_mode,
-	    "bytes", (json_int_t)result->bytes, "wal_folded", (int)result->wal_folded);
+	json_t *object = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:b, s:I, s:I, s:s*}", "code",
+	    error_code_word(result->error.code), "message", result->error.message, "hint", result->error.hint,
+	    "journal_mode", result->journal_mode, "bytes", (json_int_t)result->bytes, "wal_folded",
+	    (int)result->wal_folded, "pages", (json_int_t)result->pages, "tables", (json_int_t)result->tables,
+	    "sha256", result->sha256);
 	int code = object == NULL ? -1 : json_dumpf(object, stdout, JSON_COMPACT);
 	json_decref(object);
 	if (code != 0 || putchar('\n') == EOF || fflush(stdout) != 0)
@@ -84,12 +162,10 @@ sqlite_helper_main(int argument_count, char **arguments)
 {
 	struct sqlite_result result = {.bytes = 0};
 	prctl(PR_SET_NAME, "sqlite-helper");
-	if (argument_count == 3)
-		work(arguments[1], arguments[2], &result, &result.error);
-	else
-		error_set(&result.error, ERROR_USAGE, "usage: sqlite-helper fold|prove PATH");
+	work(argument_count - 1, arguments + 1, &result, &result.error);
 	int code = answer(&result);
 	error_clear(&result.error);
 	free(result.journal_mode);
+	free(result.sha256);
 	return code;
 }

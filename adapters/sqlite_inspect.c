@@ -143,6 +143,13 @@ check_magic(const char *path, const struct header *header, struct error *error)
 				 "as it is while the service is stopped");
 }
 
+static uint32_t
+header_page_size(const struct header *header)
+{
+	uint32_t page_size = (uint32_t)header->bytes[16] << 8 | header->bytes[17];
+	return page_size == 1 ? 65536 : page_size;
+}
+
 static int
 check_header(const char *path, const struct header *header, uint32_t *ret_page_size, struct error *error)
 {
@@ -154,9 +161,7 @@ check_header(const char *path, const struct header *header, uint32_t *ret_page_s
 		    header->bytes[18], header->bytes[19]);
 		return error_hint(error, "list its directory under files instead");
 	}
-	uint32_t page_size = (uint32_t)header->bytes[16] << 8 | header->bytes[17];
-	if (page_size == 1)
-		page_size = 65536;
+	uint32_t page_size = header_page_size(header);
 	if (page_size < 512 || (page_size & (page_size - 1)) != 0)
 		return error_set(
 		    error, ERROR_DATABASE_DAMAGED, "the database %s claims pages of %u bytes", path, page_size);
@@ -165,17 +170,25 @@ check_header(const char *path, const struct header *header, uint32_t *ret_page_s
 }
 
 /* What the header promises. Writers older than SQLite 3.7 did not keep the page count: it holds only if its
- * change counter is the file's. */
+ * change counter is the file's. 0: it promises nothing. */
 static uint64_t
-promised_bytes(const struct header *header, uint32_t page_size)
+promised_pages(const struct header *header)
 {
 	if (big_endian_32(header->bytes + 24) != big_endian_32(header->bytes + 92))
 		return 0;
-	return (uint64_t)big_endian_32(header->bytes + 28) * page_size;
+	return big_endian_32(header->bytes + 28);
 }
 
-static bool
-has_wal_frames(const char *path)
+static uint64_t
+count_pages(const struct header *header, uint64_t bytes)
+{
+	uint64_t promised = promised_pages(header);
+	uint32_t page_size = header_page_size(header);
+	return promised != 0 || page_size == 0 ? promised : bytes / page_size;
+}
+
+bool
+sqlite_has_wal_frames(const char *path)
 {
 	cleanup_free char *side = sqlite_side_path(path, "-wal");
 	struct stat status;
@@ -223,7 +236,8 @@ look_once(const char *path, struct sqlite_look *look, uint64_t *ret_lacking, str
 	    .group = status.st_gid,
 	    .bytes = (uint64_t)status.st_size,
 	    .journal_mode = header.length > 19 && header.bytes[18] == 2 ? "wal" : "delete",
-	    .wal_frames = has_wal_frames(path),
+	    .pages = count_pages(&header, (uint64_t)status.st_size),
+	    .wal_frames = sqlite_has_wal_frames(path),
 	    .hot_journal = has_hot_journal(path),
 	};
 	*ret_lacking = 0;
@@ -236,7 +250,7 @@ look_once(const char *path, struct sqlite_look *look, uint64_t *ret_lacking, str
 	uint32_t page_size = 0;
 	if (check_header(path, &header, &page_size, error) != 0)
 		return -1;
-	uint64_t promised = promised_bytes(&header, page_size);
+	uint64_t promised = promised_pages(&header) * page_size;
 	if (!look->wal_frames && promised > look->bytes)
 		*ret_lacking = promised - look->bytes;
 	return 0;
@@ -260,6 +274,28 @@ sqlite_look(const char *path, struct sqlite_look *ret_look, struct error *error)
 	error_set(error, ERROR_DATABASE_DAMAGED, "the database %s is cut off: %llu bytes of %llu are missing", path,
 	    missing, whole + missing);
 	return error_hint(error, "restore it from a snapshot; keep the damaged file for the service's makers");
+}
+
+int
+sqlite_look_at_copy(const char *path, int descriptor, uint64_t pages, uint64_t *ret_bytes, struct error *error)
+{
+	struct header header = {.length = 0};
+	struct stat status;
+	ssize_t count = pread(descriptor, header.bytes, sizeof(header.bytes), 0);
+	if (count < 0 || fstat(descriptor, &status) != 0)
+		return look_error(error, path);
+	header.length = (size_t)count;
+	uint64_t bytes = (uint64_t)status.st_size;
+	uint32_t page_size = 0;
+	if (bytes > 0 && check_header(path, &header, &page_size, error) != 0)
+		return -1;
+	bool whole = bytes == 0 ? pages == 0 : bytes == pages * page_size && promised_pages(&header) == pages;
+	if (!whole)
+		return error_set(error, ERROR_DATABASE_DAMAGED,
+		    "the copy of the database %s is not whole: it has %llu bytes for %llu pages", path,
+		    (unsigned long long)bytes, (unsigned long long)pages);
+	*ret_bytes = bytes;
+	return 0;
 }
 
 int

@@ -24,6 +24,7 @@ struct sqlite_look {
 	uid_t owner;
 	gid_t group;
 	uint64_t bytes;
+	uint64_t pages;           /* as the header says, or by the size where it says nothing */
 	const char *journal_mode; /* what the header says: "wal" or "delete" */
 	bool wal_frames;          /* the -wal is longer than its header; the frames may have been folded in already */
 	bool hot_journal;         /* the -journal has a header: an unfinished transaction, or one going on now */
@@ -32,6 +33,12 @@ struct sqlite_look {
 /* See sqlite_inspect. With frames in the WAL or a hot journal the header proves nothing about the size and is
  * not compared with it. */
 int sqlite_look(const char *path, struct sqlite_look *ret_look, struct error *error);
+
+/* Is the -wal longer than its header? */
+bool sqlite_has_wal_frames(const char *path);
+
+/* Is the copy of the database at `path` one of so many pages, by its header and its size? */
+int sqlite_look_at_copy(const char *path, int descriptor, uint64_t pages, uint64_t *ret_bytes, struct error *error);
 
 /* ---- the child's side, as the file's owner ---- */
 
@@ -56,8 +63,30 @@ int sqlite_connection_ask(sqlite3 *database, const char *sql, const char *path, 
 /* The error record for what `code` (of the connection, or SQLite's own) says about the database at `path`. */
 int sqlite_connection_error(sqlite3 *database, int code, const char *path, struct error *error);
 
-/* The two kinds of work. `path` has no symbolic link in it. */
+/* The kinds of work. `path` has no symbolic link in it. */
 int sqlite_fold(const char *path, struct sqlite_result *result, struct error *error);
 int sqlite_prove(const char *path, bool held, struct sqlite_result *result, struct error *error);
+
+/* Opens the target of a copy, an empty file of ours, and gives it owner, group and mode of the database. To be called
+ * before we become the owner: the target is where only root may enter. The caller closes *ret_descriptor. */
+int sqlite_copy_open(const char *path, const char *target, int *ret_descriptor, struct error *error);
+
+/* Copies into that. Writes lines of progress to stdout. The path in `target` is for error messages. */
+int
+sqlite_copy(const char *path, const char *target, int descriptor, struct sqlite_result *result, struct error *error);
+
+/* quick_check of what `name` and `flags` open (see sqlite_connection_open), in a read transaction. `ret_tables` may
+ * be NULL. */
+int sqlite_check(const char *name, int flags, const char *path, uint64_t *ret_tables, struct error *error);
+
+/* ---- a file without a name (sqlite_descriptor.c) ---- */
+
+/* From now on SQLITE_DESCRIPTOR_NAME, with SQLITE_OPEN_URI, opens this descriptor, which stays the caller's. There
+ * are no locks and no other files: a database that nobody else has, and whose journal is in memory. */
+int sqlite_descriptor_register(int descriptor, struct error *error);
+#define SQLITE_DESCRIPTOR_NAME "file:descriptor?vfs=atelier-descriptor"
+
+/* The errno of the first write to it that failed; 0: none did. */
+int sqlite_descriptor_failure(void);
 
 #endif

@@ -107,7 +107,18 @@ judge(const char *finding, int stand_ins, const char *path, struct error *error)
 }
 
 static int
-check(const char *name, int flags, const char *path, struct error *error)
+count_tables(sqlite3 *database, const char *path, uint64_t *ret_tables, struct error *error)
+{
+	cleanup_free char *row = NULL;
+	static const char question[] = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+	if (sqlite_connection_ask(database, question, path, &row, error) != 0)
+		return -1;
+	*ret_tables = strtoull(row, NULL, 10);
+	return 0;
+}
+
+int
+sqlite_check(const char *name, int flags, const char *path, uint64_t *ret_tables, struct error *error)
 {
 	static const char *const statements[] = {
 	    "PRAGMA query_only = ON",
@@ -127,9 +138,10 @@ check(const char *name, int flags, const char *path, struct error *error)
 		if (sqlite_connection_ask(database, statements[i], path, NULL, error) != 0)
 			return -1;
 	cleanup_free char *finding = NULL;
-	if (quick_check(database, path, &stand_ins, &finding, error) != 0)
+	if (quick_check(database, path, &stand_ins, &finding, error) != 0 ||
+	    judge(finding, stand_ins, path, error) != 0)
 		return -1;
-	return judge(finding, stand_ins, path, error);
+	return ret_tables == NULL ? 0 : count_tables(database, path, ret_tables, error);
 }
 
 /* https://sqlite.org/uri.html: every byte that could mean something is written as %XX. */
@@ -157,7 +169,7 @@ whole_at_rest(const char *path, const struct sqlite_look *look, bool held)
 		return false;
 	cleanup_error struct error ignored = {0};
 	cleanup_free char *uri = immutable_uri(path);
-	return check(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path, &ignored) == 0;
+	return sqlite_check(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path, NULL, &ignored) == 0;
 }
 
 int
@@ -168,9 +180,10 @@ sqlite_prove(const char *path, bool held, struct sqlite_result *result, struct e
 		return -1;
 	warm_cache(path, look.bytes);
 	/* Not read-only: the last connection that closes could not delete the -wal and -shm it made. */
-	if (!whole_at_rest(path, &look, held) && check(path, SQLITE_OPEN_READWRITE, path, error) != 0)
+	if (!whole_at_rest(path, &look, held) && sqlite_check(path, SQLITE_OPEN_READWRITE, path, NULL, error) != 0)
 		return -1;
 	replace_string(&result->journal_mode, look.journal_mode);
 	result->bytes = look.bytes;
+	result->pages = look.pages;
 	return 0;
 }

@@ -46,7 +46,9 @@ typedef void child_exit_fn(void *context, const struct child_exit *exit);
 typedef int child_spawned_fn(void *context, const struct child_identity *identity, struct error *error);
 
 /* In a mount namespace of its own the child sees `source` (a file or a directory) in the place of `target`,
- * read-only. Nobody else sees it, and it is gone with the child. Both are absolute, and of the same kind. */
+ * read-only. Nobody else sees it, and it is gone with the child. Both are absolute, of the same kind, and neither is
+ * a symbolic link. A target that somebody removes or replaces meanwhile takes the bind along: the child then sees
+ * what is there. */
 struct child_bind {
 	const char *source, *target;
 };

@@ -3,7 +3,6 @@
 #include "core/alloc.h"
 #include "core/text.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #define BLOCK 64
@@ -114,30 +113,73 @@ digest_block(uint32_t state[WORDS], const unsigned char *block)
 	state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
+void
+digest_begin(struct digest *digest)
+{
+	*digest = (struct digest){
+	    .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19},
+	};
+}
+
+/* Adds to a block that has begun. Returns how many bytes that took. */
+static size_t
+fill_block(struct digest *digest, const unsigned char *input, size_t length)
+{
+	size_t room = BLOCK - digest->in_block;
+	size_t part = length < room ? length : room;
+	memcpy(digest->block + digest->in_block, input, part);
+	digest->in_block += part;
+	if (digest->in_block == BLOCK) {
+		digest_block(digest->state, digest->block);
+		digest->in_block = 0;
+	}
+	return part;
+}
+
+void
+digest_add(struct digest *digest, const void *bytes, size_t length)
+{
+	const unsigned char *input = bytes;
+	digest->length += length;
+	while (length > 0) {
+		size_t taken = BLOCK;
+		if (digest->in_block == 0 && length >= BLOCK)
+			digest_block(digest->state, input);
+		else
+			taken = fill_block(digest, input, length);
+		input += taken;
+		length -= taken;
+	}
+}
+
+/* A one bit, zeros, and the length in bits at the end of a block. */
+static void
+add_padding(struct digest *digest)
+{
+	uint64_t bits = digest->length * 8;
+	unsigned char padding[BLOCK + sizeof(bits)] = {0x80};
+	size_t end = digest->in_block + 1 + sizeof(bits) <= BLOCK ? BLOCK : 2 * BLOCK;
+	size_t length = end - digest->in_block;
+	for (size_t i = 0; i < sizeof(bits); i++)
+		padding[length - 1 - i] = (unsigned char)(bits >> (8 * i));
+	digest_add(digest, padding, length);
+}
+
+char *
+digest_end(struct digest *digest)
+{
+	add_padding(digest);
+	struct text hex = {.string = NULL};
+	for (size_t i = 0; i < WORDS; i++)
+		text_printf(&hex, "%08x", digest->state[i]);
+	return text_take(&hex);
+}
+
 char *
 digest_sha256(const void *bytes, size_t length)
 {
-	uint32_t state[WORDS] = {
-	    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-	const unsigned char *input = bytes;
-	size_t whole = length / BLOCK * BLOCK;
-	for (size_t i = 0; i < whole; i += BLOCK)
-		digest_block(state, input + i);
-
-	/* What is left, a one bit, zeros, and the length in bits at the end of a block. */
-	unsigned char tail[2 * BLOCK] = {0};
-	size_t rest = length - whole;
-	if (rest > 0)
-		memcpy(tail, input + whole, rest);
-	tail[rest] = 0x80;
-	size_t end = rest + 1 + sizeof(uint64_t) <= BLOCK ? BLOCK : 2 * BLOCK;
-	for (size_t i = 0; i < sizeof(uint64_t); i++)
-		tail[end - 1 - i] = (unsigned char)((uint64_t)length * 8 >> (8 * i));
-	for (size_t i = 0; i < end; i += BLOCK)
-		digest_block(state, tail + i);
-
-	struct text hex = {.string = NULL};
-	for (size_t i = 0; i < WORDS; i++)
-		text_printf(&hex, "%08x", state[i]);
-	return text_take(&hex);
+	struct digest digest;
+	digest_begin(&digest);
+	digest_add(&digest, bytes, length);
+	return digest_end(&digest);
 }

@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4), for names of things that are not to be written down themselves. */
+/* SHA-256 (FIPS 180-4), for names of things that are not to be written down themselves, and for what is in a file. */
 #ifndef ATELIER_CORE_DIGEST_H
 #define ATELIER_CORE_DIGEST_H
 

@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "adapters/sqlite.h"
 #include "core/alloc.h"
@@ -171,6 +172,7 @@ outcome_clear(struct outcome *outcome)
 {
 	error_clear(&outcome->result.error);
 	free(outcome->result.journal_mode);
+	free(outcome->result.sha256);
 }
 
 #define cleanup_outcome __attribute__((cleanup(outcome_clear)))
@@ -185,6 +187,9 @@ take_outcome(void *context, const struct sqlite_result *result)
 	outcome->result.journal_mode = xstrdup_null(result->journal_mode);
 	outcome->result.bytes = result->bytes;
 	outcome->result.wal_folded = result->wal_folded;
+	outcome->result.pages = result->pages;
+	outcome->result.tables = result->tables;
+	outcome->result.sha256 = xstrdup_null(result->sha256);
 }
 
 static inline void
@@ -252,6 +257,21 @@ assert_no_side_files(const struct fixture *fixture)
 	assert_false(side_exists(fixture, "-journal"));
 }
 
+/* One number from a database that nobody else uses. */
+static inline int64_t
+ask_path(const char *path, const char *sql)
+{
+	sqlite3 *database;
+	sqlite3_stmt *statement;
+	assert_int_equal(sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+	int64_t number = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	sqlite3_close(database);
+	return number;
+}
+
 /* One number from the main file alone: a copy of it in a place without any side file. */
 static inline int64_t
 ask_copy(const struct fixture *fixture, const char *sql)
@@ -259,14 +279,7 @@ ask_copy(const struct fixture *fixture, const char *sql)
 	cleanup_free char *copy = xasprintf("%s/alone.copy", fixture->directory);
 	cleanup_free char *command = xasprintf("cp '%s' '%s'", fixture->path, copy);
 	assert_int_equal(system(command), 0);
-	sqlite3 *database;
-	sqlite3_stmt *statement;
-	assert_int_equal(sqlite3_open(copy, &database), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-	int64_t number = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	sqlite3_close(database);
+	int64_t number = ask_path(copy, sql);
 	assert_int_equal(unlink(copy), 0);
 	return number;
 }
@@ -286,6 +299,88 @@ write_at(const char *path, off_t place, const void *bytes, size_t length)
 	cleanup_close int descriptor = open(path, O_WRONLY | O_CLOEXEC);
 	assert_true(descriptor >= 0);
 	assert_int_equal(pwrite(descriptor, bytes, length, place), (ssize_t)length);
+}
+
+/* ---- helpers that are scripts: what they may answer ---- */
+
+#define ANSWER(code, numbers) "{\"code\":\"" code "\",\"journal_mode\":\"wal\",\"wal_folded\":true," numbers "}"
+#define NUMBERS               "\"bytes\":1,\"pages\":1,\"tables\":0"
+#define DIGEST                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define PROGRESS              "{\"done\":1,\"total\":2}"
+
+/* The path of a program that runs the script. The caller owns it. */
+static inline char *
+make_helper(const struct fixture *fixture, const char *script)
+{
+	char *helper = xasprintf("%s/helper", fixture->directory);
+	cleanup_free char *content = xasprintf("#!/bin/sh\n%s\n", script);
+	write_file(helper, content, strlen(content));
+	assert_int_equal(chmod(helper, 0755), 0);
+	return helper;
+}
+
+/* ---- a helper and its runner ---- */
+
+static inline void
+forget_outcome(void *context, const struct sqlite_result *result)
+{
+	(void)context, (void)result;
+}
+
+typedef void begin_fn(struct event_base *base, const struct fixture *fixture);
+
+/* A runner that begins something and waits for the answer for ever. */
+static inline pid_t
+start_runner(const struct fixture *fixture, begin_fn *begin)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	struct event_base *base = event_base_new();
+	begin(base, fixture);
+	event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
+	_exit(1);
+}
+
+/* Waits until a helper has the database open, as its owner. */
+static inline struct child_identity
+find_helper(const struct fixture *fixture)
+{
+	struct child_identity identity = {.pid = 0};
+	for (int i = 0; identity.pid == 0 && i < 10000; i++) {
+		cleanup_free char *holders = sqlite_holders(fixture->path);
+		const char *found = holders != NULL ? strstr(holders, "sqlite-helper (pid ") : NULL;
+		unsigned uid;
+		if (found != NULL) {
+			assert_int_equal(sscanf(found, "sqlite-helper (pid %d, uid %u)", &identity.pid, &uid), 2);
+			assert_int_equal(uid, SERVICE_UID);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	assert_int_not_equal(identity.pid, 0);
+	assert_int_equal(child_identity_read(identity.pid, &identity), 0);
+	return identity;
+}
+
+/* A helper that outlived its runner would work on the database of a service that has been started again. Changing the
+ * user makes the kernel forget the death signal. The helper waits for a lock meanwhile, for seconds. */
+static inline void
+expect_helper_dies_with_runner(const struct fixture *fixture, begin_fn *begin)
+{
+	make_with(fixture, TABLE ROWS("10"));
+	pid_t holder = hold_with(fixture, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM t;");
+	pid_t runner = start_runner(fixture, begin);
+	struct child_identity helper = find_helper(fixture);
+	kill_and_reap(runner);
+	bool gone = false;
+	for (int i = 0; !gone && i < 1000; i++) {
+		gone = !child_identity_alive(&helper);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	kill_and_reap(holder);
+	assert_true(gone);
 }
 
 /* The helper program of a test is the test itself. */

@@ -2,7 +2,6 @@
 #include "tests/integration/adapters/sqlite_fixture.h"
 
 #include <dirent.h>
-#include <time.h>
 
 static void
 test_a_database_at_rest_is_proven_without_a_trace(void **state)
@@ -20,6 +19,7 @@ test_a_database_at_rest_is_proven_without_a_trace(void **state)
 	assert_good(&outcome);
 	assert_string_equal(outcome.result.journal_mode, "wal");
 	assert_true(outcome.result.bytes > 0);
+	assert_int_equal(outcome.result.pages * 4096, outcome.result.bytes);
 	assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim));
 	assert_no_side_files(fixture);
 }
@@ -259,55 +259,15 @@ test_a_stranger_may_not_open_the_database(void **state)
 }
 
 static void
-forget_outcome(void *context, const struct sqlite_result *result)
+begin_proof(struct event_base *base, const struct fixture *fixture)
 {
-	(void)context, (void)result;
+	sqlite_prove_start(base, HELPER, fixture->path, forget_outcome, NULL, NULL);
 }
 
-/* A runner that proves a database and waits for the answer for ever. */
-static pid_t
-start_runner(const struct fixture *fixture)
-{
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid != 0)
-		return pid;
-	struct event_base *base = event_base_new();
-	if (sqlite_prove_start(base, HELPER, fixture->path, forget_outcome, NULL, NULL) != NULL)
-		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
-	_exit(1);
-}
-
-/* A helper that outlived its runner would work on the database of a service that has been started again. Changing the
- * user makes the kernel forget the death signal. */
 static void
 test_the_helper_dies_with_its_runner(void **state)
 {
-	struct fixture *fixture = *state;
-	make_with(fixture, TABLE ROWS("10"));
-	pid_t holder = hold_with(fixture, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM t;");
-	pid_t runner = start_runner(fixture);
-	struct timespec pause = {.tv_nsec = 1000000};
-	int helper = 0;
-	for (int i = 0; helper == 0 && i < 10000; i++) {
-		cleanup_free char *holders = sqlite_holders(fixture->path);
-		const char *found = holders != NULL ? strstr(holders, "sqlite-helper (pid ") : NULL;
-		if (found != NULL)
-			assert_int_equal(sscanf(found, "sqlite-helper (pid %d,", &helper), 1);
-		nanosleep(&pause, NULL);
-	}
-	assert_int_not_equal(helper, 0);
-	struct child_identity identity;
-	assert_int_equal(child_identity_read(helper, &identity), 0);
-	kill_and_reap(runner);
-	/* It would wait for the lock for 2 s. */
-	bool gone = false;
-	for (int i = 0; !gone && i < 1000; i++) {
-		gone = !child_identity_alive(&identity);
-		nanosleep(&pause, NULL);
-	}
-	kill_and_reap(holder);
-	assert_true(gone);
+	expect_helper_dies_with_runner(*state, begin_proof);
 }
 
 int

@@ -165,12 +165,14 @@ test_what_restic_is_asked(void **state)
 	char *const paths[] = {(char[]){"/srv/with space"}, (char[]){"/srv/new\nline #*[\xff"}, NULL};
 	char *const excludes[] = {(char[]){"$HOME/*.tmp"}, (char[]){"-x"}, NULL};
 	char *const tags[] = {(char[]){"service:web"}, (char[]){"type:nightly"}, NULL};
+	char *const left_out[] = {(char[]){"/srv/a/db-wal"}, (char[]){"/srv/[1]/*\\?"}, NULL};
 	restic_fake_plays(fixture, "backup", SUMMARY, NULL, 0);
-	fixture_backup(fixture, (struct restic_backup_request){.paths = paths, .excludes = excludes, .tags = tags});
+	fixture_backup(fixture,
+	    (struct restic_backup_request){.paths = paths, .excludes = excludes, .tags = tags, .left_out = left_out});
 	cleanup_free char *calls = fixture_read(fixture, "calls");
 	assert_string_equal(calls,
 	    "backup --json --files-from-raw=- --host=web1 --tag=service:web --tag=type:nightly "
-	    "--exclude=$HOME/*.tmp --exclude=-x\n");
+	    "--exclude=$HOME/*.tmp --exclude=-x --exclude=/srv/a/db-wal --exclude=/srv/\\[1\\]/\\*\\\\\\?\n");
 	cleanup_free char *input = fixture_read(fixture, "stdin");
 	static const char expected[] = "/srv/with space\0/srv/new\nline #*[\xff";
 	assert_memory_equal(input, expected, sizeof(expected));
@@ -187,6 +189,7 @@ test_requests_that_are_refused(void **state)
 	    {.paths = NULL},
 	    {.paths = none},
 	    {.paths = relative},
+	    {.paths = asked_for, .left_out = relative},
 	    {.paths = asked_for, .tags = comma},
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(refused); i++) {

@@ -54,12 +54,57 @@ padding_at_the_edge_of_a_block(void **state)
 		expect_digest(bytes, cases[i].length, cases[i].digest);
 }
 
+/* However the bytes come, it is their digest: in two parts split at every place, and in small parts of every size. */
+static void
+parts_make_the_same_digest(void **state)
+{
+	(void)state;
+	unsigned char bytes[3 * 64 + 9];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)(i * 7 + 3);
+	for (size_t length = 0; length <= sizeof(bytes); length++) {
+		cleanup_free char *whole = digest_sha256(bytes, length);
+		for (size_t split = 0; split <= length; split++) {
+			struct digest digest;
+			digest_begin(&digest);
+			digest_add(&digest, bytes, split);
+			digest_add(&digest, bytes + split, length - split);
+			cleanup_free char *found = digest_end(&digest);
+			assert_string_equal(found, whole);
+		}
+		for (size_t part = 1; part <= 66; part++) {
+			struct digest digest;
+			digest_begin(&digest);
+			for (size_t at = 0; at < length; at += part)
+				digest_add(&digest, bytes + at, part < length - at ? part : length - at);
+			cleanup_free char *found = digest_end(&digest);
+			assert_string_equal(found, whole);
+		}
+	}
+}
+
+static void
+nothing_is_added_by_empty_parts(void **state)
+{
+	(void)state;
+	struct digest digest;
+	digest_begin(&digest);
+	digest_add(&digest, NULL, 0);
+	digest_add(&digest, "ab", 2);
+	digest_add(&digest, NULL, 0);
+	digest_add(&digest, "c", 1);
+	cleanup_free char *found = digest_end(&digest);
+	assert_string_equal(found, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(known_digests),
 	    cmocka_unit_test(padding_at_the_edge_of_a_block),
+	    cmocka_unit_test(parts_make_the_same_digest),
+	    cmocka_unit_test(nothing_is_added_by_empty_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
