@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <paths.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -57,7 +58,7 @@ refuse_link(struct error *error, const char *path)
 
 /* Opening alone does not show that a directory's disk or server answers. */
 static int
-read_directory(const char *path, int descriptor, struct error *error)
+read_directory(const char *path, int descriptor, bool *ret_empty, struct error *error)
 {
 	int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
 	DIR *directory = copy < 0 ? NULL : fdopendir(copy);
@@ -67,14 +68,20 @@ read_directory(const char *path, int descriptor, struct error *error)
 			close(copy);
 		return -1;
 	}
-	errno = 0;
-	int result = readdir(directory) == NULL && errno != 0 ? source_error(error, path) : 0;
+	const struct dirent *entry;
+	do {
+		errno = 0;
+		entry = readdir(directory);
+	} while (entry != NULL && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0));
+	int result = entry == NULL && errno != 0 ? source_error(error, path) : 0;
+	if (result == 0)
+		*ret_empty = entry == NULL;
 	closedir(directory);
 	return result;
 }
 
-int
-filesystem_check_source(const char *path, struct error *error)
+static int
+look_at_source(const char *path, bool *ret_empty, struct error *error)
 {
 	struct stat status;
 	if (lstat(path, &status) != 0)
@@ -88,7 +95,29 @@ filesystem_check_source(const char *path, struct error *error)
 	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (descriptor < 0)
 		return source_error(error, path);
-	return S_ISDIR(status.st_mode) ? read_directory(path, descriptor, error) : 0;
+	if (S_ISDIR(status.st_mode))
+		return read_directory(path, descriptor, ret_empty, error);
+	*ret_empty = status.st_size == 0;
+	return 0;
+}
+
+int
+filesystem_check_source(const char *path, struct error *error)
+{
+	bool empty;
+	if (filesystem_check_mounted(path, _PATH_MNTTAB, "/proc/self/mounts", error) < 0)
+		return -1;
+	return look_at_source(path, &empty, error);
+}
+
+int
+filesystem_look_at_source(const char *path, struct source_look *ret_look, struct error *error)
+{
+	bool empty;
+	if (look_at_source(path, &empty, error) < 0)
+		return -1;
+	*ret_look = (struct source_look){.empty = empty};
+	return 0;
 }
 
 int64_t

@@ -13,6 +13,12 @@
  * point), else ERROR_SOURCE_MISSING or ERROR_SOURCE_UNREADABLE with path and remedy. */
 int filesystem_check_source(const char *path, struct error *error);
 
+/* The part about the mount: `fstab` is a table as in fstab(5) (missing: nothing is promised), `mounts` one of what is
+ * mounted (/proc/self/mounts). Lines with noauto promise nothing, unless systemd mounts them when they are looked at
+ * (x-systemd.automount; its autofs counts as mounted), nor do swap and lines without a mount point. ERROR_SYSTEM for
+ * a table that cannot be read. */
+int filesystem_check_mounted(const char *path, const char *fstab, const char *mounts, struct error *error);
+
 /* What a source was found to be, once it has passed filesystem_check_source. */
 struct source_look {
 	bool empty; /* a directory without an entry, or a file without a byte */

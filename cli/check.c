@@ -44,7 +44,7 @@ run_check(const struct invocation *invocation)
 	if (usable) {
 		check_surroundings(invocation, &manifest, &problems, &surroundings);
 		for (size_t i = 0; i < manifest.service_count; i++)
-			check_service_surroundings(&manifest.services[i], &problems);
+			cli_check_service(&manifest.services[i], &problems);
 	}
 	print_answer(invocation, &problems, &surroundings);
 	if (!usable)

@@ -1,7 +1,7 @@
 /* What surrounds a service: its sources, databases, units and hooks. */
 #include "adapters/filesystem.h"
 #include "adapters/sqlite.h"
-#include "cli/check_surroundings.h"
+#include "cli/command.h"
 #include "cli/postgres_inspection.h"
 #include "cli/unit_inspection.h"
 #include "core/alloc.h"
@@ -137,7 +137,7 @@ check_units(const struct service *service, struct problem_list *problems)
 }
 
 void
-check_service_surroundings(const struct service *service, struct problem_list *problems)
+cli_check_service(const struct service *service, struct problem_list *problems)
 {
 	check_sources(service, problems);
 	check_databases(service, problems);
@@ -145,14 +145,4 @@ check_service_surroundings(const struct service *service, struct problem_list *p
 	check_hook(service, "preBackup", service->pre_backup, problems);
 	check_hook(service, "postBackup", service->post_backup, problems);
 	check_units(service, problems);
-}
-
-void
-cli_check_service(const struct service *service, struct problem_list *problems)
-{
-	cleanup_free char *place = xasprintf("services.%s", service->name);
-	if (service->refused != NULL)
-		problem_add(problems, PROBLEM_ERROR, service->refused_code, place, service->refused_hint, "%s",
-		    service->refused);
-	check_service_surroundings(service, problems);
 }

@@ -15,10 +15,6 @@ struct surroundings {
 void check_surroundings(const struct invocation *invocation, const struct manifest *manifest,
     struct problem_list *problems, struct surroundings *surroundings);
 
-/* The sources, databases, units and hooks of one service. Why the service itself is refused is said by the manifest.
- */
-void check_service_surroundings(const struct service *service, struct problem_list *problems);
-
 void surroundings_clear(struct surroundings *surroundings);
 
 #define cleanup_surroundings __attribute__((cleanup(surroundings_clear)))

@@ -116,8 +116,8 @@ int cli_select_services(const struct invocation *invocation, const struct manife
 /* ERROR_USAGE for a name that the manifest does not have, with the nearest one as the hint. Returns -1. */
 int cli_unknown_service(const struct manifest *manifest, const char *name, struct error *error);
 
-/* Everything that keeps a service from being backed up, but the repository, which is the same for all: why it is
- * refused, its sources, databases, units and hooks. For `--dry-run`; `check` has the first from the manifest. */
+/* Everything that keeps a service from being backed up, but the repository, which is the same for all: its sources,
+ * databases, units and hooks. */
 void cli_check_service(const struct service *service, struct problem_list *problems);
 
 static inline void

@@ -21,7 +21,7 @@
 #include "jobs/job.h"
 #include "jobs/journal.h"
 
-#define CONTROL_VERSION     1
+#define CONTROL_VERSION     2
 #define CONTROL_SOCKET_NAME "control.sock"
 
 /* Bytes of one frame. A submission of a thousand services has to fit into the large one. */

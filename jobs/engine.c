@@ -142,6 +142,8 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 		replace_string(&record->waiting, record->error.message);
 		record->snapshot_begun = false;
 		replace_string(&record->snapshot_id, NULL);
+		strings_free(record->sources_filled);
+		record->sources_filled = NULL;
 		error_clear(&record->error);
 		job->to_stop = job->frozen = false;
 		job->start_rounds = 0;

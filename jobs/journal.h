@@ -173,6 +173,7 @@ struct last_good {
 	int64_t at; /* when the job ended */
 	char *snapshot_id;
 	uint64_t files, bytes, bytes_added;
+	char **sources; /* the job's sources_filled; NULL: not known */
 };
 /* 1, 0 (never), -1. */
 int journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
@@ -187,7 +188,8 @@ journal_good_since(struct journal *journal, int64_t since, journal_name_fn *each
  * as `each` (which may take what is in the job, and may not use the journal) answers true, and its last good backup,
  * with job_id 0 if there is none. `index` is that of the service; `ret_goods` has room for `count`, is zeroed, and is
  * the caller's to clear, after a failure too. The jobs come without their specs, which are not looked at: a row that
- * only its spec makes unreadable is among them, any other unreadable row is skipped. No transaction may be open. */
+ * only its spec makes unreadable is among them, any other unreadable row is skipped. Jobs and last good backups come
+ * without their sources. No transaction may be open. */
 typedef bool journal_survey_fn(void *context, size_t index, struct job_record *job);
 int journal_survey(struct journal *journal, const char *const *services, size_t count, journal_survey_fn *each,
     void *context, struct last_good *ret_goods, struct error *error);

@@ -3,12 +3,13 @@
 
 #include "core/alloc.h"
 #include "core/text.h"
+#include "jobs/sources.h"
 
 #include <string.h>
 
 /* ---- reading a row ---- */
 
-static const char job_query[] = "SELECT " JOB_COLUMNS ", spec FROM job WHERE id = ? AND quarantined = 0";
+static const char job_query[] = "SELECT " JOB_COLUMNS ", spec, sources FROM job WHERE id = ? AND quarantined = 0";
 
 static const struct {
 	enum job_column column;
@@ -121,6 +122,7 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	cleanup_job struct job_record job = {.id = 0};
 	if (journal_read_columns(row, &job, reason) < 0 || read_spec(row, &job, reason) < 0)
 		return -1;
+	job.sources_filled = sources_unpack((const char *)sqlite3_column_text(row->handle, COLUMN_SOURCES));
 	*ret_job = job;
 	job = (struct job_record){.id = 0};
 	return 0;
@@ -217,6 +219,7 @@ journal_jobs(struct journal *journal, const struct job_filter *filter, journal_j
 static int
 write_job(struct journal *journal, const struct job_record *job, struct error *error)
 {
+	cleanup_free char *sources = sources_pack(job->sources_filled);
 	const struct value values[] = {
 	    text_value(job_state_word(job->state)),
 	    text_value(job_outcome_word(job->outcome)),
@@ -232,6 +235,7 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 	    integer_value((int64_t)job->bytes),
 	    integer_value((int64_t)job->bytes_added),
 	    integer_value((int64_t)job->missing_count),
+	    text_value(sources),
 	    integer_value(job->unindexed),
 	    integer_value(job->away_since),
 	    integer_value(job->away),
@@ -246,9 +250,8 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 		"UPDATE job SET state = ?, outcome = ?, attempt = ?, busy = ?, due_at = ?, started_at = ?, ended_at "
 		"= ?,"
 		" state_since = ?, snapshot_begun = ?, snapshot_id = ?, files = ?, bytes = ?, bytes_added = ?,"
-		" missing_count = ?, unindexed = ?, away_since = ?, away = ?, waiting = ?, summary = ?, error_code = "
-		"?,"
-		" error_message = ?, error_hint = ? WHERE id = ?",
+		" missing_count = ?, sources = ?, unindexed = ?, away_since = ?, away = ?, waiting = ?, summary = ?,"
+		" error_code = ?, error_message = ?, error_hint = ? WHERE id = ?",
 		values, ARRAY_LENGTH(values), error) < 0)
 		return -1;
 	if (sqlite3_changes(journal->database) == 0)
@@ -273,15 +276,16 @@ append_transition(struct journal *journal, const struct job_record *job, enum jo
 static int
 write_last_good(struct journal *journal, const struct job_record *job, struct error *error)
 {
+	cleanup_free char *sources = sources_pack(job->sources_filled);
 	return journal_execute(journal,
-	    "INSERT INTO last_good (service, job_id, at, snapshot_id, files, bytes, bytes_added)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+	    "INSERT INTO last_good (service, job_id, at, snapshot_id, files, bytes, bytes_added, sources)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 	    " ON CONFLICT (service) DO UPDATE SET job_id = excluded.job_id, at = excluded.at,"
 	    " snapshot_id = excluded.snapshot_id, files = excluded.files, bytes = excluded.bytes,"
-	    " bytes_added = excluded.bytes_added",
+	    " bytes_added = excluded.bytes_added, sources = excluded.sources",
 	    VALUES(text_value(job->service), integer_value(job->id), integer_value(job->ended_at),
 		text_value(job->snapshot_id), integer_value((int64_t)job->files), integer_value((int64_t)job->bytes),
-		integer_value((int64_t)job->bytes_added)),
+		integer_value((int64_t)job->bytes_added), text_value(sources)),
 	    error);
 }
 

@@ -2,8 +2,10 @@
 #include "jobs/journal_internal.h"
 
 #include "core/alloc.h"
+#include "jobs/sources.h"
 
-#define GOOD_COLUMNS "job_id, at, files, bytes, bytes_added, snapshot_id, service"
+#define GOOD_COLUMNS      "job_id, at, files, bytes, bytes_added, snapshot_id, service"
+#define GOOD_COLUMN_COUNT 7
 
 /* A row that says nonsense is no proof of a backup. */
 static bool
@@ -27,11 +29,16 @@ int
 journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
-	if (journal_query(journal, "SELECT " GOOD_COLUMNS " FROM last_good WHERE service = ?",
+	if (journal_query(journal, "SELECT " GOOD_COLUMNS ", sources FROM last_good WHERE service = ?",
 		VALUES(text_value(service)), &row, error) < 0)
 		return -1;
 	int found = journal_step(journal, row, error);
-	return found > 0 ? read_good(row, ret_good) : found;
+	if (found <= 0)
+		return found;
+	if (!read_good(row, ret_good))
+		return 0;
+	ret_good->sources = sources_unpack((const char *)sqlite3_column_text(row->handle, GOOD_COLUMN_COUNT));
+	return 1;
 }
 
 int
@@ -68,6 +75,7 @@ void
 last_good_clear(struct last_good *good)
 {
 	free(good->snapshot_id);
+	strings_free(good->sources);
 	*good = (struct last_good){.job_id = 0};
 }
 

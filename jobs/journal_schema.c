@@ -148,7 +148,11 @@ static const char version_2[] = "ALTER TABLE job ADD COLUMN busy INTEGER NOT NUL
 				"ALTER TABLE job ADD COLUMN waiting TEXT;"
 				"ALTER TABLE job ADD COLUMN summary TEXT;";
 
-static const char *const steps[] = {version_1, version_2};
+/* Which sources held something. */
+static const char version_3[] = "ALTER TABLE job ADD COLUMN sources TEXT;"
+				"ALTER TABLE last_good ADD COLUMN sources TEXT;";
+
+static const char *const steps[] = {version_1, version_2, version_3};
 
 const struct migration_list journal_migrations = {.steps = steps, .count = (int)ARRAY_LENGTH(steps)};
 

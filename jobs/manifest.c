@@ -127,6 +127,7 @@ resolve_defaults(struct manifest_reader *reader, struct manifest_draft *draft,
 	    .overdue_after = draft->overdue_after,
 	    .settle = draft->settle,
 	    .retention = draft->retention.policy,
+	    .max_shrink = draft->max_shrink,
 	    .keep_all = draft->retention.keep_all,
 	};
 	restic->program = resolve_program(&draft->repository.program, overrides);
@@ -162,8 +163,7 @@ read_services(
 		manifest_refuse(
 		    reader, "split the manifest", "there are %zu services; %d are the most", count, SERVICE_LIMIT);
 	else if (count == 0)
-		manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST, "declare a service",
-		    "no service is declared: nothing will be backed up");
+		manifest_warn(reader, "declare a service", "no service is declared: nothing will be backed up");
 	else
 		manifest->services = xcalloc(count, sizeof(*manifest->services));
 
@@ -181,7 +181,7 @@ read_services(
 		qsort(manifest->services, manifest->service_count, sizeof(*manifest->services), compare_services);
 }
 
-/* A path and the service that declares it. */
+/* A path, or a database, and the service that declares it. */
 struct claim {
 	const char *path;
 	const char *service;
@@ -220,8 +220,18 @@ judge_shared_path(struct manifest_reader *reader, const struct claim *claim, con
 {
 	cleanup_free char *place = xasprintf("services.%s", claim->service);
 	size_t mark = manifest_enter(reader, place);
-	manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST, "declare it in one of the two services",
-	    "'%s' is backed up with the service %s too", claim->path, first->service);
+	manifest_warn(reader, "declare it in one of the two services", "'%s' is backed up with the service %s too",
+	    claim->path, first->service);
+	manifest_leave(reader, mark);
+}
+
+static void
+judge_shared_dump(struct manifest_reader *reader, const struct claim *claim, const struct claim *first)
+{
+	cleanup_free char *place = xasprintf("services.%s.data.postgres", claim->service);
+	size_t mark = manifest_enter(reader, place);
+	manifest_warn(reader, "declare it in one of the two services", "%s is dumped with the service %s too",
+	    claim->path, first->service);
 	manifest_leave(reader, mark);
 }
 
@@ -242,6 +252,25 @@ judge_claims(struct manifest_reader *reader, struct claim *claims, size_t count,
 }
 
 static void
+judge_shared_dumps(struct manifest_reader *reader, const struct manifest *manifest)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < manifest->service_count; i++)
+		count += strings_count(manifest->services[i].postgres);
+	cleanup_strings char **identities = xcalloc(count + 1, sizeof(*identities));
+	cleanup_free struct claim *claims = xcalloc(count + 1, sizeof(*claims));
+	count = 0;
+	for (size_t i = 0; i < manifest->service_count; i++) {
+		const struct service *service = &manifest->services[i];
+		for (size_t j = 0; service->postgres != NULL && service->postgres[j] != NULL; j++, count++) {
+			identities[count] = manifest_database_identity(service->postgres[j]);
+			claims[count] = (struct claim){identities[count], service->name};
+		}
+	}
+	judge_claims(reader, claims, count, judge_shared_dump);
+}
+
+static void
 judge_shared(struct manifest_reader *reader, const struct manifest *manifest)
 {
 	cleanup_free struct claim *databases = NULL;
@@ -254,6 +283,7 @@ judge_shared(struct manifest_reader *reader, const struct manifest *manifest)
 	}
 	judge_claims(reader, databases, database_count, judge_shared_database);
 	judge_claims(reader, files, file_count, judge_shared_path);
+	judge_shared_dumps(reader, manifest);
 }
 
 /* ---- the whole ---- */

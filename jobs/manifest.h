@@ -48,10 +48,9 @@ struct manifest_overrides {
 };
 
 /* Reads and judges a manifest. All findings are added to `problems`, each with file, place (JSON path) and remedy.
- * Returns 0 if the manifest can be used; `ret_manifest` is then filled and owned by the caller, else untouched. A
- * service that this version cannot back up (service.refused) is a problem of severity error, but the other services
- * can be used: 0. Looks at the manifest file only (content, owner, mode), at nothing it names, except that the
- * default environment file counts only where it exists. */
+ * Returns 0 if the manifest can be used (no problem is an error then); `ret_manifest` is filled and owned by the
+ * caller, else untouched. Looks at the manifest file only (content, owner, mode), at nothing it names, except that
+ * the default environment file counts only where it exists. */
 int manifest_load(const char *path, const struct manifest_overrides *overrides, struct manifest *ret_manifest,
     struct problem_list *problems);
 

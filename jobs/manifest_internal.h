@@ -47,6 +47,10 @@ enum answer { ANSWER_NONE, ANSWER_NO, ANSWER_YES };
 	X(ONE_PATH, LIST, "an absolute path", "\"/var/lib/web/app.db\"")                                             \
 	X(PATHS, LIST, "an absolute path or a list of them", "[\"/var/lib/web\"]")                                   \
 	X(NAMES, LIST, "a name or a list of names", "\"web\"")                                                       \
+	X(DATABASES, LIST, "a name, an object, or a list of them", "\"web\"")                                        \
+	X(NAME, TEXT, "a name", "\"web\"")                                                                           \
+	X(SERVER, TEXT, "a host, or the directory of a socket", "\"/run/postgresql\"")                               \
+	X(PORT, TEXT, "a port", "5432")                                                                              \
 	X(PATTERNS, LIST, "a list of patterns", "[\"*.tmp\"]")                                                       \
 	X(TAGS, LIST, "a list of tags", "[\"nightly\"]")                                                             \
 	X(UNITS, LIST, "a list of unit names", "[\"web.service\"]")
@@ -105,10 +109,16 @@ struct manifest_draft {
 	struct retry_settings retry;
 	int64_t overdue_after;
 	int64_t settle;
+	int64_t max_shrink;
 	struct retention_draft retention;
 	struct prune_settings prune;
 	char *status_group;
 	json_t *services;
+};
+
+/* A PostgreSQL database that is written as an object. */
+struct database_draft {
+	char *database, *host, *port, *user, *passfile;
 };
 
 /* A service as it is written. */
@@ -119,12 +129,13 @@ struct service_draft {
 	} data;
 	char **paths;
 	char **excludes;
-	enum answer manual;
+	enum answer manual, mk_service;
 	char **tags;
 	char *pre_backup, *post_backup;
 	enum answer stop_for_backup;
 	char **stop_units;
 	int64_t overdue_after;
+	int64_t max_shrink;
 	struct deadlines deadlines;
 	struct retention_draft retention;
 };
@@ -149,13 +160,30 @@ void manifest_leave(struct manifest_reader *reader, size_t mark);
 void manifest_refuse(struct manifest_reader *reader, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Notes one that the manifest as a whole survives. */
-void manifest_remark(struct manifest_reader *reader, enum problem_severity severity, enum error_code code,
-    const char *remedy, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Notes one that the manifest survives. */
+void manifest_warn(struct manifest_reader *reader, const char *remedy, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Refuses a value for its JSON type. */
 void
 manifest_refuse_type(struct manifest_reader *reader, const char *key, enum manifest_type type, const json_t *found);
+
+/* Judges a text as one of that type. Returns false after it was refused. */
+bool manifest_judge_text(struct manifest_reader *reader, enum manifest_type type, const char *string);
+
+/* Calls `each` with each item of a list, at its place. Refuses a list that is too long. */
+typedef void
+manifest_item_fn(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, char ***list);
+void manifest_read_items(struct manifest_reader *reader, const struct manifest_key *key, json_t *value,
+    manifest_item_fn *each, char ***list);
+
+/* Reads `data.postgres` into a list of what adapters/postgres.h reads: names, and where the key has a table of its
+ * own also objects, which become conninfo strings. One database twice is refused. */
+void
+manifest_read_databases(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target);
+
+/* Which database such words mean, whoever asks for it: equal words for the same one. The caller owns them. */
+char *manifest_database_identity(const char *words);
 
 /* Reads the JSON of a manifest into a tree that has its own memory: nothing may be changed in it, no reference to a
  * part of it may be counted, and it goes with manifest_release_tree, which is called after a failure (NULL) too. One
@@ -183,6 +211,8 @@ bool manifest_parse_time(const char *string, int64_t *ret_microseconds);
 
 /* Each says what is wrong with a text ("is not absolute"), or NULL. */
 const char *manifest_path_fault(const char *string);
+const char *manifest_server_fault(const char *string);
+const char *manifest_port_fault(const char *string);
 const char *manifest_program_fault(const char *string);
 const char *manifest_service_fault(const char *string);
 const char *manifest_unit_fault(const char *string);

@@ -12,6 +12,7 @@
 #define LIMIT(field)                INSIDE(manifest_draft, limits, field)
 #define RETRY(field)                INSIDE(manifest_draft, retry, field)
 #define DATA(field)                 INSIDE(service_draft, data, field)
+#define DATABASE(field)             offsetof(struct database_draft, field)
 #define KEEP(field)                 offsetof(struct retention_draft, policy.field)
 #define PRUNE(field)                offsetof(struct prune_settings, field)
 #define DEADLINE(field)             offsetof(struct deadlines, field)
@@ -20,6 +21,7 @@
 #define DEADLINE_RANGE  RANGE(USEC_PER_SEC, 7 * USEC_PER_DAY)
 #define OVERDUE_RANGE   RANGE(USEC_PER_MIN, 366 * USEC_PER_DAY)
 #define KEEP_RANGE      RANGE(0, RETENTION_MOST)
+#define PER_CENT_RANGE  RANGE(1, 100)
 #define MEBIBYTE        (INT64_C(1) << 20)
 #define TEBIBYTE        (INT64_C(1) << 40)
 /* restic takes an int and multiplies it by 1024. */
@@ -116,14 +118,27 @@ static const struct manifest_key prune_keys[] = {
     {.name = NULL},
 };
 
+static const struct manifest_key database_keys[] = {
+    {"database", MANIFEST_NAME, 2, 0, DATABASE(database), .doc = "The database's name. Required."},
+    {"host", MANIFEST_SERVER, 2, 0, DATABASE(host),
+	.doc = "Where its server is: a name, an address, or the directory of its socket. Default: the first of "
+	       "`/run/postgresql` and `/tmp` that has a socket."},
+    {"port", MANIFEST_PORT, 2, 0, DATABASE(port), .doc = "From 1 to 65535. Default: 5432."},
+    {"user", MANIFEST_NAME, 2, 0, DATABASE(user),
+	.doc = "Who asks; over a socket, the operating system's user of that name. Default: `postgres`."},
+    {"passfile", MANIFEST_PATH, 2, 0, DATABASE(passfile),
+	.doc = "The file that has the password, as libpq reads it (0600). No key takes a password itself."},
+    {.name = NULL},
+};
+
 static const struct manifest_key data_keys[] = {
     {"sqlite", MANIFEST_ONE_PATH, 1, 1, DATA(sqlite),
 	.doc = "The main file of a SQLite database. The directory it lies in is backed up."},
     {"sqlite", MANIFEST_PATHS, 2, 0, DATA(sqlite),
 	.doc = "The main files of SQLite databases. The directories they lie in are backed up."},
-    {"postgres", MANIFEST_NAMES, 1, 0, DATA(postgres),
-	.doc = "PostgreSQL databases. This version cannot dump them and refuses the service: let "
-	       "`preBackup` run `pg_dump` into a declared path instead."},
+    {"postgres", MANIFEST_NAMES, 1, 1, DATA(postgres), .doc = "PostgreSQL databases. They are dumped."},
+    {"postgres", MANIFEST_DATABASES, 2, 0, DATA(postgres), database_keys,
+	.doc = "PostgreSQL databases. They are dumped. A name alone is a database of the local server."},
     {"files", MANIFEST_PATHS, 1, 0, DATA(files), .doc = "Directories and files that are backed up."},
     {"exclude", MANIFEST_PATTERNS, 1, 0, DATA(excludes),
 	.doc = "What restic leaves out (patterns of `restic backup --exclude`), besides `*.log`, "
@@ -143,6 +158,9 @@ const struct manifest_key manifest_service_keys[] = {
     {"manual", MANIFEST_SWITCH, 1, 0, SERVICE(manual),
 	.doc = "Says that the entry was written by hand; its snapshots get the tag `type:manual`. "
 	       "Default: false."},
+    {"mkService", MANIFEST_SWITCH, 2, 0, SERVICE(mk_service),
+	.doc = "Says that the entry was declared by mkService: restic leaves `cache` and `tmp` out, too. Default: "
+	       "false."},
     {"tags", MANIFEST_TAGS, 1, 0, SERVICE(tags),
 	.doc = "Tags for the snapshots, besides `service:NAME` and `type:TYPE`. No comma, and none "
 	       "that begins with `service:`, `type:` or `job:`."},
@@ -154,12 +172,14 @@ const struct manifest_key manifest_service_keys[] = {
 	       "moment `preBackup` begins. \"\" is none."},
     {"stopForBackup", MANIFEST_SWITCH, 2, 0, SERVICE(stop_for_backup),
 	.doc = "Whether the service is stopped for its backup. Default: true if there is "
-	       "`data.sqlite` or a `stopUnits` that is not empty. A SQLite database of a service "
-	       "that may not be stopped is refused by this version."},
+	       "`data.sqlite` or a `stopUnits` that is not empty. The SQLite databases of a service that is "
+	       "not stopped are copied while they are in use."},
     {"stopUnits", MANIFEST_UNITS, 2, 0, SERVICE(stop_units),
 	.doc = "The units to stop, with suffix. Default: `NAME.service` if the service is to be "
 	       "stopped. `[]` says that `preBackup` stops it."},
     {"overdueAfter", MANIFEST_DURATION, 2, 0, SERVICE(overdue_after), OVERDUE_RANGE,
+	.doc = "For this service. Default: that of the top level."},
+    {"maxShrink", MANIFEST_NUMBER, 2, 0, SERVICE(max_shrink), PER_CENT_RANGE,
 	.doc = "For this service. Default: that of the top level."},
     {"deadlines", MANIFEST_OBJECT, 2, 0, SERVICE(deadlines), deadline_keys,
 	.doc = "For this service. Default: those of the top level, one by one."},
@@ -187,6 +207,9 @@ const struct manifest_key manifest_keys[] = {
 	.doc = "A service is overdue when its last good backup is older than this."},
     {"settle", MANIFEST_DURATION, 2, 0, DRAFT(settle), RANGE(0, 10 * USEC_PER_MIN), .initial = "\"2s\"",
 	.doc = "How long a started unit has to stay up before it counts as running."},
+    {"maxShrink", MANIFEST_NUMBER, 2, 0, DRAFT(max_shrink), PER_CENT_RANGE, .initial = "50",
+	.doc = "How many per cent of the files or of the bytes may be gone since the last good backup. A backup "
+	       "that lacks more is partial: an alarm, and nothing is removed for it. 100 never alarms."},
     {"retention", MANIFEST_RETENTION, 2, 0, DRAFT(retention), retention_keys,
 	.doc = "Which snapshots of a service are kept; the others are removed. \"keep-all\": nothing is removed."},
     {"prune", MANIFEST_OBJECT, 2, 0, DRAFT(prune), prune_keys,

@@ -58,9 +58,9 @@ manifest_leave(struct manifest_reader *reader, size_t mark)
 	reader->place.string[mark] = '\0';
 }
 
-static void __attribute__((format(printf, 5, 0)))
-note(struct manifest_reader *reader, enum problem_severity severity, enum error_code code, const char *remedy,
-    const char *format, va_list arguments)
+static void __attribute__((format(printf, 4, 0)))
+note(struct manifest_reader *reader, enum problem_severity severity, const char *remedy, const char *format,
+    va_list arguments)
 {
 	if (reader->listed[severity] == LISTED_LIMIT) {
 		reader->left_out++;
@@ -71,7 +71,7 @@ note(struct manifest_reader *reader, enum problem_severity severity, enum error_
 	cleanup_free char *place = reader->place.length == 0
 				       ? xstrdup(reader->path)
 				       : xasprintf("%s: %s", reader->path, reader->place.string);
-	problem_add(reader->problems, severity, code, place, remedy, "%s", message);
+	problem_add(reader->problems, severity, ERROR_MANIFEST, place, remedy, "%s", message);
 }
 
 void
@@ -79,18 +79,17 @@ manifest_refuse(struct manifest_reader *reader, const char *remedy, const char *
 {
 	va_list arguments;
 	va_start(arguments, format);
-	note(reader, PROBLEM_ERROR, ERROR_MANIFEST, remedy, format, arguments);
+	note(reader, PROBLEM_ERROR, remedy, format, arguments);
 	va_end(arguments);
 	reader->failures++;
 }
 
 void
-manifest_remark(struct manifest_reader *reader, enum problem_severity severity, enum error_code code,
-    const char *remedy, const char *format, ...)
+manifest_warn(struct manifest_reader *reader, const char *remedy, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	note(reader, severity, code, remedy, format, arguments);
+	note(reader, PROBLEM_WARNING, remedy, format, arguments);
 	va_end(arguments);
 }
 
@@ -314,7 +313,7 @@ read_retention(struct manifest_reader *reader, const struct manifest_key *key, j
 
 /* ---- texts and lists of texts ---- */
 
-static read_fn read_text, read_list;
+static read_fn read_text, read_list, read_port;
 
 #define PATH_REMEDY "write the path from the root on, as in \"/var/lib/web\""
 
@@ -346,11 +345,19 @@ static const struct type_reader type_readers[] = {
     [MANIFEST_ONE_PATH] = {.read = read_list, .fault = manifest_path_fault, .remedy = PATH_REMEDY, .alone = true},
     [MANIFEST_PATHS] =
 	{.read = read_list, .fault = manifest_path_fault, .remedy = PATH_REMEDY, .alone = true, .list = true},
-    [MANIFEST_NAMES] = {.read = read_list,
+    [MANIFEST_NAMES] = {.read = manifest_read_databases,
 	.fault = manifest_word_fault,
-	.remedy = "write the database's name",
-	.alone = true,
-	.list = true},
+	.remedy = "write the database's name"},
+    [MANIFEST_DATABASES] = {.read = manifest_read_databases,
+	.fault = manifest_word_fault,
+	.remedy = "write the database's name"},
+    [MANIFEST_NAME] = {.read = read_text,
+	.fault = manifest_word_fault,
+	.remedy = "write the name, or leave the key out"},
+    [MANIFEST_SERVER] = {.read = read_text,
+	.fault = manifest_server_fault,
+	.remedy = "write a host's name or address, or the directory of a socket, as in \"/run/postgresql\""},
+    [MANIFEST_PORT] = {.read = read_port, .fault = manifest_port_fault, .remedy = "write a number from 1 to 65535"},
     [MANIFEST_PATTERNS] = {.read = read_list,
 	.fault = manifest_word_fault,
 	.remedy = "write a pattern, or take it out",
@@ -372,8 +379,8 @@ manifest_refuse_type(struct manifest_reader *reader, const char *key, enum manif
 	manifest_refuse(reader, remedy, "expected %s, found %s", manifest_types[type].words, words_of_json(found));
 }
 
-static bool
-judge_text(struct manifest_reader *reader, enum manifest_type type, const char *string)
+bool
+manifest_judge_text(struct manifest_reader *reader, enum manifest_type type, const char *string)
 {
 	const char *fault = type_readers[type].fault(string);
 	if (fault != NULL)
@@ -386,8 +393,25 @@ read_text(struct manifest_reader *reader, const struct manifest_key *key, json_t
 {
 	if (!json_is_string(value))
 		manifest_refuse_type(reader, key->name, key->type, value);
-	else if (judge_text(reader, key->type, json_string_value(value)))
+	else if (manifest_judge_text(reader, key->type, json_string_value(value)))
 		replace_string(target, json_string_value(value));
+}
+
+/* A number is the text that it is written as. */
+static void
+read_port(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
+{
+	if (!json_is_integer(value) && !json_is_string(value)) {
+		manifest_refuse_type(reader, key->name, key->type, value);
+		return;
+	}
+	cleanup_free char *port = json_is_string(value)
+				      ? xstrdup(json_string_value(value))
+				      : xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	if (!manifest_judge_text(reader, key->type, port))
+		return;
+	const char *number = port + strspn(port, "0");
+	replace_string(target, number);
 }
 
 static void
@@ -398,12 +422,13 @@ read_item(struct manifest_reader *reader, const struct manifest_key *key, json_t
 		return;
 	}
 	const char *string = json_string_value(value);
-	if (judge_text(reader, key->type, string) && !strings_contain(*list, string))
+	if (manifest_judge_text(reader, key->type, string) && !strings_contain(*list, string))
 		strings_add(list, string);
 }
 
-static void
-read_items(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, char ***list)
+void
+manifest_read_items(struct manifest_reader *reader, const struct manifest_key *key, json_t *value,
+    manifest_item_fn *each, char ***list)
 {
 	if (json_array_size(value) > LIST_LIMIT) {
 		manifest_refuse(reader, "name a directory instead of what is in it, or split the service",
@@ -414,7 +439,7 @@ read_items(struct manifest_reader *reader, const struct manifest_key *key, json_
 	json_t *item;
 	json_array_foreach (value, index, item) {
 		size_t mark = manifest_enter_item(reader, index);
-		read_item(reader, key, item, list);
+		each(reader, key, item, list);
 		manifest_leave(reader, mark);
 	}
 }
@@ -426,7 +451,7 @@ read_list(struct manifest_reader *reader, const struct manifest_key *key, json_t
 	/* An empty list says something that an absent one does not. */
 	cleanup_strings char **list = xcalloc(1, sizeof(*list));
 	if (type->list && json_is_array(value))
-		read_items(reader, key, value, &list);
+		manifest_read_items(reader, key, value, read_item, &list);
 	else if (type->alone)
 		read_item(reader, key, value, &list);
 	else

@@ -30,19 +30,6 @@ judge_name(struct manifest_reader *reader, const char *name)
 		    "the name of the service %s", fault);
 }
 
-/* What this version cannot do is known before anything is tried; the first reason is the one that is told. */
-static void
-refuse_service(struct manifest_reader *reader, struct service *service, enum error_code code, const char *hint,
-    const char *words)
-{
-	manifest_remark(reader, PROBLEM_ERROR, code, hint, "%s", words);
-	if (service->refused_code != ERROR_NONE)
-		return;
-	service->refused_code = code;
-	service->refused = xstrdup(words);
-	service->refused_hint = xstrdup(hint);
-}
-
 /* ---- what is backed up ---- */
 
 static const char *
@@ -76,8 +63,7 @@ judge_databases(struct manifest_reader *reader, const struct service *service)
 			manifest_refuse(reader, "move the database into a directory of its own",
 			    "'%s' lies in the root directory, and all of that would be backed up", path);
 		else if (service->data_directory != NULL && !path_is_below(path, service->data_directory))
-			manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST,
-			    "correct the one that is wrong; if neither is, leave dataDir out",
+			manifest_warn(reader, "correct the one that is wrong; if neither is, leave dataDir out",
 			    "'%s' is not below dataDir, %s", path, service->data_directory);
 	}
 	manifest_leave(reader, sqlite);
@@ -85,10 +71,23 @@ judge_databases(struct manifest_reader *reader, const struct service *service)
 }
 
 static void
+resolve_excludes(const struct service_draft *draft, struct service *service)
+{
+	static const struct {
+		const char *pattern;
+		bool of_mk_service; /* only of services that are declared by mkService */
+	} defaults[] = {{"*.log", false}, {"node_modules", false}, {".git", false}, {"cache", true}, {"tmp", true}};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(defaults); i++)
+		if (!defaults[i].of_mk_service || draft->mk_service == ANSWER_YES)
+			strings_add(&service->excludes, defaults[i].pattern);
+	add_all(&service->excludes, draft->data.excludes);
+	add_all(&service->excludes, draft->excludes);
+}
+
+static void
 resolve_data(struct manifest_reader *reader, struct service_draft *draft, struct service *service)
 {
-	static const char *const default_excludes[] = {"*.log", "node_modules", ".git"};
-
 	service->data_directory = take_pointer(draft->data_directory);
 	service->databases = take_pointer(draft->data.sqlite);
 	service->postgres = take_pointer(draft->data.postgres);
@@ -96,20 +95,8 @@ resolve_data(struct manifest_reader *reader, struct service_draft *draft, struct
 	add_all(&service->files, draft->paths);
 	service->manual = draft->manual == ANSWER_YES;
 	service->type = xstrdup(type_of(service));
-	for (size_t i = 0; i < ARRAY_LENGTH(default_excludes); i++)
-		strings_add(&service->excludes, default_excludes[i]);
-	add_all(&service->excludes, draft->data.excludes);
-	add_all(&service->excludes, draft->excludes);
+	resolve_excludes(draft, service);
 	judge_databases(reader, service);
-	if (strings_count(service->postgres) == 0)
-		return;
-	size_t data = manifest_enter(reader, "data");
-	size_t postgres = manifest_enter(reader, "postgres");
-	refuse_service(reader, service, ERROR_UNSUPPORTED,
-	    "let preBackup run pg_dump into a path that is declared, and take data.postgres out",
-	    "PostgreSQL dumps are not supported by this version");
-	manifest_leave(reader, postgres);
-	manifest_leave(reader, data);
 }
 
 static bool
@@ -147,27 +134,24 @@ resolve_stop(struct manifest_reader *reader, struct service_draft *draft, struct
 	else if (service->stop_for_backup)
 		service->stop_units = take_pointer(draft->stop_units);
 	else if (units_named)
-		manifest_remark(reader, PROBLEM_WARNING, ERROR_MANIFEST, "take one of the two out",
+		manifest_warn(reader, "take one of the two out",
 		    "\"stopForBackup\" is false, so that the units in \"stopUnits\" are not stopped");
 }
 
+/* Who writes that preBackup stops the service, and no preBackup, has forgotten something; the databases are safe all
+ * the same. */
 static void
-judge_live_databases(struct manifest_reader *reader, struct service *service)
+judge_stop(struct manifest_reader *reader, struct service *service)
 {
-	if (strings_count(service->databases) == 0)
+	bool nothing_stops_it = strings_count(service->stop_units) == 0 && service->pre_backup == NULL;
+	if (!service->stop_for_backup || !nothing_stops_it || strings_count(service->databases) == 0)
 		return;
-	bool stopped_by_hook = service->stop_for_backup && service->pre_backup != NULL;
-	if (strings_count(service->stop_units) > 0 || stopped_by_hook)
-		return;
-	size_t data = manifest_enter(reader, "data");
-	size_t sqlite = manifest_enter(reader, "sqlite");
-	refuse_service(reader, service, ERROR_DATABASE_UNSUPPORTED,
-	    "take \"stopForBackup\": false out, name the units in \"stopUnits\", or let preBackup stop the "
-	    "service and "
-	    "write \"stopUnits\": []",
-	    "nothing stops the service, and a live database cannot be copied by this version");
-	manifest_leave(reader, sqlite);
-	manifest_leave(reader, data);
+	service->stop_for_backup = false;
+	size_t mark = manifest_enter(reader, "stopUnits");
+	manifest_warn(reader,
+	    "write \"stopForBackup\": false if that is right, or name the units that are to be stopped",
+	    "nothing stops the service: its databases are copied while they are in use");
+	manifest_leave(reader, mark);
 }
 
 /* The option type `lines` of a Nix module writes "" for nothing. */
@@ -185,6 +169,7 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 {
 	__attribute__((cleanup(release_draft))) struct service_draft draft = {
 	    .overdue_after = defaults->overdue_after,
+	    .max_shrink = defaults->max_shrink,
 	    .deadlines = defaults->deadlines,
 	    .retention = {.policy = defaults->retention, .keep_all = defaults->keep_all},
 	};
@@ -202,6 +187,7 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 	service.pre_backup = take_shell_text(&draft.pre_backup);
 	service.post_backup = take_shell_text(&draft.post_backup);
 	service.overdue_after = draft.overdue_after;
+	service.max_shrink = draft.max_shrink;
 	service.deadlines = draft.deadlines;
 	service.retention = draft.retention.policy;
 	service.keep_all = draft.retention.keep_all;
@@ -209,7 +195,7 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 	resolve_stop(reader, &draft, &service);
 	/* What was refused above may be what is missed here. */
 	if (reader->failures == failures)
-		judge_live_databases(reader, &service);
+		judge_stop(reader, &service);
 	if (reader->failures == failures && !declares_something(&service))
 		manifest_refuse(reader, "name its data in \"data\" or \"paths\", or take the service out",
 		    "the service declares nothing to back up");

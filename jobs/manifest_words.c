@@ -4,8 +4,10 @@
 #include "core/clock.h"
 #include "core/file.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -135,6 +137,40 @@ manifest_host_fault(const char *string)
 		return "begins with '.' or '-'";
 	if (strspn(string, LETTERS_AND_DIGITS "_.-") != length)
 		return "has characters that cannot be in a host name";
+	return NULL;
+}
+
+/* A link-local address names its interface behind a '%'. */
+static bool
+is_address(const char *string)
+{
+	size_t length = strcspn(string, "%");
+	const char *interface = string + length;
+	unsigned char address[sizeof(struct in6_addr)];
+	cleanup_free char *number = xstrndup(string, length);
+	if (*interface != '\0' && strspn(interface + 1, LETTERS_AND_DIGITS "_.-") != strlen(interface + 1))
+		return false;
+	return strcmp(interface, "%") != 0 && inet_pton(AF_INET6, number, address) == 1;
+}
+
+const char *
+manifest_server_fault(const char *string)
+{
+	if (string[0] == '/')
+		return manifest_path_fault(string);
+	return is_address(string) ? NULL : manifest_host_fault(string);
+}
+
+const char *
+manifest_port_fault(const char *string)
+{
+	size_t length = strlen(string);
+	if (length == 0)
+		return "is empty";
+	if (strspn(string, "0123456789") != length)
+		return "is no number";
+	if (length > strlen("65535") || strtol(string, NULL, 10) < 1 || strtol(string, NULL, 10) > 65535)
+		return "is out of range";
 	return NULL;
 }
 

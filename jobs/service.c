@@ -9,7 +9,7 @@
 #define PACKED_VERSION 1
 
 /* text may be NULL, name may not; count is a number that is not negative. What came later is not in the specs that an
- * earlier program froze: there it has its default. */
+ * earlier program froze: there it has its default. What such a spec has besides ("refused") is passed over. */
 enum field_kind {
 	FIELD_NAME,
 	FIELD_TEXT,
@@ -68,9 +68,8 @@ static const struct field fields[] = {
     {"keepMonthly", FIELD_LATER_COUNT, offsetof(struct service, retention.monthly)},
     {"keepYearly", FIELD_LATER_COUNT, offsetof(struct service, retention.yearly)},
     {"maxRepackBytes", FIELD_LATER_COUNT, offsetof(struct service, max_repack_bytes)},
+    {"maxShrink", FIELD_LATER_COUNT, offsetof(struct service, max_shrink)},
     {"keepAll", FIELD_LATER_BOOL, offsetof(struct service, keep_all)},
-    {"refused", FIELD_TEXT, offsetof(struct service, refused)},
-    {"refusedHint", FIELD_TEXT, offsetof(struct service, refused_hint)},
 };
 
 static void *
@@ -137,9 +136,7 @@ copy_field(void *target, const void *source, enum field_kind kind)
 void
 service_copy(struct service *target, const struct service *source)
 {
-	struct service copy = {
-	    .refused_code = source->refused_code,
-	};
+	struct service copy = {.name = NULL};
 	for (size_t i = 0; i < ARRAY_LENGTH(fields); i++)
 		copy_field(field_of(&copy, &fields[i]), const_field_of(source, &fields[i]), fields[i].kind);
 	service_clear(target);
@@ -299,7 +296,7 @@ service_unpack(const void *bytes, size_t length, struct service *ret_service, st
 	struct unpacked unpacked;
 	if (unpack_map(bytes, length, &unpacked, error) < 0)
 		return -1;
-	struct service service = {.retention = RETENTION_DEFAULT};
+	struct service service = {.retention = RETENTION_DEFAULT, .max_shrink = 100};
 	int result = unpack_fields(unpack_root(&unpacked), &service, error);
 	unpack_release(&unpacked);
 	if (result == 0)

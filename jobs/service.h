@@ -32,7 +32,8 @@ struct service {
 	char **tags;          /* the manifest's own, without service: and type: */
 	char *type;           /* tag type:...: "sqlite", "postgres", "files", "manual", or "mixed" */
 	bool manual;
-	bool stop_for_backup; /* default: true with data.sqlite or stopUnits, false otherwise */
+	bool stop_for_backup; /* default: true with data.sqlite or stopUnits, false otherwise, and where nothing is
+			       * named that would stop it; databases are copied live then */
 	char **stop_units; /* resolved: explicit list, or NAME.service when stop_for_backup; empty: nothing to stop,
 			    * or preBackup stops it */
 	char *pre_backup;  /* shell text or NULL */
@@ -47,14 +48,9 @@ struct service {
 	int64_t settle;        /* a started unit has to stay up for so long */
 	struct retention_policy retention;
 	int64_t max_repack_bytes; /* of a prune: what it may rewrite; 0: whole packs only */
-	int64_t max_shrink; /* per cent of files or bytes that may be gone since the last good backup; 100: all */
+	int64_t max_shrink; /* per cent of files or bytes that may be gone since the last good backup; 100 (and 0, in
+			     * a spec that has no manifest behind it): all */
 	bool keep_all;      /* nothing of this service is ever removed, whatever `retention` says */
-
-	/* Why this version cannot back the service up although its entry is well-formed; NULL where it can. A job of
-	 * such a service fails with these words. The code is for `check` alone and not packed. */
-	char *refused;
-	char *refused_hint;
-	enum error_code refused_code;
 };
 
 /* Both take a zeroed struct as empty; service_copy clears its target first. */

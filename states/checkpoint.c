@@ -9,18 +9,6 @@
 #include "states/live.h"
 #include "states/staging.h"
 
-static enum step_result
-check_what_is_declared(struct job *job, struct error *error)
-{
-	const struct service *spec = &job->record.spec;
-	if (spec->refused == NULL)
-		return STEP_DONE;
-	error_set(error, ERROR_UNSUPPORTED, "%s: %s", spec->name, spec->refused);
-	if (spec->refused_hint != NULL)
-		error_hint(error, "%s", spec->refused_hint);
-	return STEP_FAILED;
-}
-
 /* ---- the service ---- */
 
 static enum step_result
@@ -134,7 +122,6 @@ deadline(const struct job *job)
 }
 
 static const struct step backup_steps[] = {
-    {"checking what is declared", check_what_is_declared},
     {"looking for restic", step_check_restic},
     {"reading the secrets", step_check_secrets},
     {"removing the lock of a dead restic", step_unlock_dead},

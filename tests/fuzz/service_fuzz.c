@@ -46,7 +46,7 @@ check_promises(const struct service *service)
 	const int64_t counts[] = {service->restic.nice, service->restic.io_class, service->restic.io_level,
 	    service->restic.upload_kib, service->restic.download_kib, service->deadlines.preflight,
 	    service->deadlines.hook, service->deadlines.stop, service->deadlines.snapshot, service->deadlines.start,
-	    service->attempts, service->retry_delay, service->overdue_after, service->settle};
+	    service->attempts, service->retry_delay, service->overdue_after, service->settle, service->max_shrink};
 	for (size_t i = 0; i < ARRAY_LENGTH(counts); i++)
 		assert(counts[i] >= 0);
 	cleanup_strings char **sources = service_sources(service);

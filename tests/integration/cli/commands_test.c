@@ -46,15 +46,15 @@ check_says_everything_at_once(void **state)
 	    xasprintf("\"web\": {\"data\": {\"files\": [\"%s/nowhere\"]}},"
 		      "\"forum\": {\"data\": {\"sqlite\": \"%s/data/none.db\"}, \"stopUnits\": [],"
 		      "  \"preBackup\": \"true\"},"
-		      "\"shop\": {\"data\": {\"postgres\": \"shop\", \"files\": [\"%s/data\"]}}",
-		world->directory, world->directory, world->directory);
+		      "\"shop\": {\"data\": {\"files\": [\"%s/data\", \"%s/gone\"]}}",
+		world->directory, world->directory, world->directory, world->directory);
 	world_manifest(world, services);
 	world_write(world, "password", "");
 	world_chmod(world, "env", 0666);
 	expect_run(world, "check", 1);
 	expect_words(world->out, "error: services.web: ");
 	expect_words(world->out, "error: services.forum.data.sqlite: ");
-	expect_words(world->out, "services.shop.data.postgres: ");
+	expect_words(world->out, "error: services.shop: ");
 	expect_words(world->out, "/password");
 	expect_words(world->out, "/env");
 	expect_words(world->out, "5 errors, 0 warnings\n");

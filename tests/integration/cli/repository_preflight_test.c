@@ -1,10 +1,9 @@
 /* What is wrong with the repository is found while the service is up, and a job that is cancelled there leaves
  * nothing behind. */
 #include "tests/integration/cli/repository_world.h"
+#include "tests/integration/own_mounts.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <sys/mount.h>
 
 #define IMPATIENT ONE_ATTEMPT ", \"deadlines\": {\"preflight\": \"2s\"}"
 
@@ -67,33 +66,6 @@ a_path_that_is_not_there(void **state)
 /* ---- it is full ---- */
 
 static void
-write_map(const char *file, unsigned id)
-{
-	cleanup_free char *line = xasprintf("%u %u 1", id, id);
-	int descriptor = open(file, O_WRONLY | O_CLOEXEC);
-	assert_true(descriptor >= 0);
-	assert_int_equal(write(descriptor, line, strlen(line)), strlen(line));
-	close(descriptor);
-}
-
-/* From here on this process and its children have their own mounts: for who is not root, by way of a namespace in
- * which he may mount. */
-static void
-have_own_mounts(void)
-{
-	unsigned user = geteuid(), group = getegid();
-	assert_int_equal(unshare(CLONE_NEWNS | (user == 0 ? 0 : CLONE_NEWUSER)), 0);
-	if (user != 0) {
-		int descriptor = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
-		assert_int_equal(write(descriptor, "deny", 4), 4);
-		close(descriptor);
-		write_map("/proc/self/uid_map", user);
-		write_map("/proc/self/gid_map", group);
-	}
-	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-}
-
-static void
 fill(const struct world *world, const char *name)
 {
 	static const char zeros[4096];
@@ -119,6 +91,32 @@ a_full_repository(void **state)
 	expect_untouched(world, "repository-full");
 	world_end_runner(world);
 	assert_int_equal(umount2(location, MNT_DETACH), 0);
+}
+
+/* ---- a disk that is not there ---- */
+
+/* Its mount point is there, and what a person wrote into it while nobody was looking. */
+static void
+a_source_on_a_disk_that_is_not_mounted(void **state)
+{
+	struct world *world = *state;
+	cleanup_free char *point = world_path(world, "data");
+	cleanup_free char *table = world_path(world, "fstab");
+	cleanup_free char *line = xasprintf("/dev/disk/by-label/data %s ext4 defaults,nofail 0 2\n", point);
+	have_own_mounts();
+	world_write(world, "fstab", line);
+	assert_int_equal(mount(table, "/etc/fstab", NULL, MS_BIND, NULL), 0);
+	restic(world, "init", "--quiet");
+	expect_untouched(world, "source-not-mounted");
+	world_end_runner(world);
+	expect_run(world, "check", 1);
+	expect_words(world->out, "nothing is mounted there");
+
+	assert_int_equal(mount(point, point, NULL, MS_BIND, NULL), 0);
+	expect_run(world, "backup web", 0);
+	world_end_runner(world);
+	assert_int_equal(umount2(point, MNT_DETACH), 0);
+	assert_int_equal(umount2("/etc/fstab", MNT_DETACH), 0);
 }
 
 /* ---- a job that is cancelled while it asks ---- */
@@ -149,9 +147,12 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 	    repository_test(an_unreachable_repository),
 	    repository_test(an_unreachable_repository_that_restic_does_not_give_up),
-	    repository_test(a_wrong_password), repository_test(a_path_that_is_not_there),
+	    repository_test(a_wrong_password),
+	    repository_test(a_path_that_is_not_there),
 	    repository_test(cancelled_while_it_asks),
-	    repository_test(a_full_repository), /* last: the mounts are its own from then on */
+	    /* last: the mounts are their own from then on */
+	    repository_test(a_source_on_a_disk_that_is_not_mounted),
+	    repository_test(a_full_repository),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

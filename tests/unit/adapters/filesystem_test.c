@@ -87,6 +87,165 @@ test_a_directory_or_a_file_is_a_source(void **state)
 }
 
 static void
+assert_look(const char *path, bool empty)
+{
+	cleanup_error struct error error = {0};
+	struct source_look look = {.empty = !empty};
+	assert_int_equal(filesystem_look_at_source(path, &look, &error), 0);
+	assert_int_equal(look.empty, empty);
+}
+
+static void
+test_a_source_without_anything_in_it_is_empty(void **state)
+{
+	(void)state;
+	cleanup_free char *file = path_of("file");
+	cleanup_free char *hidden = path_of("below/.keep");
+	cleanup_free char *below = path_of("below");
+	assert_look(directory, true);
+	make_file(file);
+	assert_look(directory, false);
+	assert_look(file, true);
+	assert_int_equal(truncate(file, 1), 0);
+	assert_look(file, false);
+	assert_int_equal(mkdir(below, 0700), 0);
+	assert_look(below, true);
+	make_file(hidden);
+	assert_look(below, false);
+
+	cleanup_free char *missing = path_of("missing");
+	cleanup_error struct error error = {0};
+	struct source_look untouched = {.empty = true};
+	assert_int_equal(filesystem_look_at_source(missing, &untouched, &error), -1);
+	assert_int_equal(error.code, ERROR_SOURCE_MISSING);
+	assert_true(untouched.empty);
+}
+
+/* ---- what /etc/fstab promises ---- */
+
+static char *
+write_table(const char *name, const char *content)
+{
+	char *path = path_of(name);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(content, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	return path;
+}
+
+/* `point` is what is not mounted, NULL where nothing is wrong. */
+static void
+assert_promise(const char *fstab, const char *mounts, const char *path, const char *point)
+{
+	cleanup_error struct error error = {0};
+	cleanup_free char *promised = write_table("fstab", fstab);
+	cleanup_free char *mounted = write_table("mounts", mounts);
+	int result = filesystem_check_mounted(path, promised, mounted, &error);
+	if ((result < 0) != (point != NULL))
+		fail_msg("%s with %s: %s", path, fstab, result < 0 ? error.message : "nothing was said");
+	if (point == NULL)
+		return;
+	assert_int_equal(error.code, ERROR_SOURCE_NOT_MOUNTED);
+	cleanup_free char *words = xasprintf("%s is on the mount point %s, ", path, point);
+	assert_int_equal(strncmp(error.message, words, strlen(words)), 0);
+	cleanup_free char *remedy = xasprintf("mount %s", point);
+	assert_non_null(strstr(error.hint, remedy));
+}
+
+static const struct {
+	const char *fstab, *mounts, *path, *point;
+} promises[] = {
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "", "/srv-x", "/srv-x"},
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "", "/srv-x/photos/2026", "/srv-x"},
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "", "/srv-xy", NULL},
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "", "/", NULL},
+    {"/dev/sdb1 /srv-x/photos ext4 defaults 0 2\n", "", "/srv-x", NULL},
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "/dev/sdb1 /srv-x ext4 rw 0 0\n", "/srv-x/photos", NULL},
+    /* another one than the promised one: somebody put it there */
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "tmpfs /srv-x tmpfs rw 0 0\n", "/srv-x", NULL},
+    {"/dev/sdb1 /srv-x ext4 defaults 0 2\n", "/dev/sdb1 /srv-xy ext4 rw 0 0\n", "/srv-x", "/srv-x"},
+    {"", "", "/srv-x", NULL},
+    /* the nearest one counts */
+    {"/dev/sdb1 /srv-x ext4 defaults\n/dev/sdc1 /srv-x/photos ext4 defaults\n", "/dev/sdb1 /srv-x ext4 rw 0 0\n",
+	"/srv-x/photos/1", "/srv-x/photos"},
+    {"/dev/sdc1 /srv-x/photos ext4 defaults\n/dev/sdb1 /srv-x ext4 defaults\n", "/dev/sdb1 /srv-x ext4 rw 0 0\n",
+	"/srv-x/photos/1", "/srv-x/photos"},
+    {"/dev/sdb1 /srv-x ext4 defaults\n", "/dev/sdc1 /srv-x/photos ext4 rw 0 0\n", "/srv-x/photos/1", NULL},
+    {"/dev/sdb1 /srv-x ext4 defaults\n", "/dev/sdc1 /srv-x/photos ext4 rw 0 0\n", "/srv-x/music", "/srv-x"},
+    /* how it is mounted */
+    {"/dev/sdb1 /srv-x ext4 rw,nofail,x-systemd.device-timeout=5 0 0\n", "", "/srv-x", "/srv-x"},
+    {"server:/export /srv-x nfs _netdev 0 0\n", "", "/srv-x", "/srv-x"},
+    {"/data /srv-x none bind 0 0\n", "", "/srv-x", "/srv-x"},
+    {"/dev/sdb1 /srv-x ext4 rw,noauto 0 0\n", "", "/srv-x", NULL},
+    {"/dev/sdb1 /srv-x ext4 rw,noautomatic 0 0\n", "", "/srv-x", "/srv-x"},
+    {"/dev/sdb1 /srv-x ext4 noauto,x-systemd.automount 0 0\n", "", "/srv-x", "/srv-x"},
+    {"/dev/sdb1 /srv-x ext4 noauto,x-systemd.automount 0 0\n", "systemd-1 /srv-x autofs rw,fd=51 0 0\n", "/srv-x/a",
+	NULL},
+    /* what is no mount */
+    {"/dev/sdb2 none swap sw 0 0\n/swapfile swap swap defaults 0 0\n/dev/sdc /srv-x swap sw 0 0\n", "", "/srv-x",
+	NULL},
+    {"/dev/sdb1 none ext4 defaults 0 0\n/dev/sdb1 srv-x ext4 defaults 0 0\n", "", "/srv-x", NULL},
+    {"/dev/sda1 / ext4 defaults 0 1\n", "", "/srv-x", NULL},
+    {"# /dev/sdb1 /srv-x ext4 defaults 0 2\n\n   \nnonsense\n", "", "/srv-x", NULL},
+    /* how it is written */
+    {"LABEL=x\t/srv-x/\text4\tdefaults\n", "", "/srv-x/a", "/srv-x"},
+    {"LABEL=x /srv-x/photos/../music ext4 defaults\n", "", "/srv-x/music", NULL},
+    {"LABEL=x /srv-x/my\\040photos ext4 defaults\n", "", "/srv-x/my photos/1", "/srv-x/my photos"},
+    {"LABEL=x /srv-x/my\\040photos ext4 defaults\n", "/dev/sdb1 /srv-x/my\\040photos ext4 rw 0 0\n",
+	"/srv-x/my photos/1", NULL},
+    {"LABEL=x /srv-x ext4", "", "/srv-x", "/srv-x"},
+};
+
+static void
+test_what_fstab_promises_has_to_be_mounted(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(promises); i++)
+		assert_promise(promises[i].fstab, promises[i].mounts, promises[i].path, promises[i].point);
+}
+
+/* The kernel has no links in its table. */
+static void
+test_a_mount_is_found_behind_links(void **state)
+{
+	(void)state;
+	cleanup_free char *real = path_of("real");
+	cleanup_free char *disk = path_of("real/disk");
+	cleanup_free char *link = path_of("link");
+	cleanup_free char *path = path_of("link/disk/data");
+	cleanup_free char *base = realpath(directory, NULL);
+	assert_int_equal(mkdir(real, 0700) | mkdir(disk, 0700), 0);
+	assert_int_equal(symlink("real", link), 0);
+	cleanup_free char *point = xasprintf("%s/real/disk", base);
+	cleanup_free char *mounts = xasprintf("/dev/sdb1 %s ext4 rw 0 0\n", point);
+	cleanup_free char *through_link = xasprintf("/dev/sdb1 %s/disk ext4 defaults 0 2\n", link);
+	cleanup_free char *direct = xasprintf("/dev/sdb1 %s ext4 defaults 0 2\n", point);
+	assert_promise(through_link, mounts, path, NULL);
+	assert_promise(through_link, "", path, point);
+	assert_promise(direct, mounts, path, NULL);
+	assert_promise(direct, "", path, point);
+}
+
+static void
+test_tables_that_cannot_be_read_are_told(void **state)
+{
+	(void)state;
+	cleanup_free char *missing = path_of("missing");
+	cleanup_free char *fstab = write_table("fstab", "/dev/sdb1 /srv-x ext4 defaults 0 2\n");
+	cleanup_error struct error error = {0};
+	assert_int_equal(filesystem_check_mounted("/srv-x", missing, missing, &error), 0);
+	assert_int_equal(filesystem_check_mounted("/elsewhere", fstab, missing, &error), 0);
+	assert_int_equal(filesystem_check_mounted("/srv-x", fstab, missing, &error), -1);
+	assert_int_equal(error.code, ERROR_SYSTEM);
+	assert_non_null(strstr(error.message, missing));
+	error_clear(&error);
+	assert_int_equal(filesystem_check_mounted("/srv-x", directory, missing, &error), -1);
+	assert_int_equal(error.code, ERROR_SYSTEM);
+	assert_non_null(strstr(error.message, directory));
+}
+
+static void
 test_a_missing_source_is_told(void **state)
 {
 	(void)state;
@@ -250,6 +409,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	    TEST(test_a_directory_or_a_file_is_a_source),
+	    TEST(test_a_source_without_anything_in_it_is_empty),
+	    TEST(test_what_fstab_promises_has_to_be_mounted),
+	    TEST(test_a_mount_is_found_behind_links),
+	    TEST(test_tables_that_cannot_be_read_are_told),
 	    TEST(test_a_missing_source_is_told),
 	    TEST(test_a_link_is_refused_with_what_it_leads_to),
 	    TEST(test_special_files_are_refused),

@@ -363,7 +363,7 @@ a_greeting_tells_who_or_why_not(void **state)
 	control_hello_pack(&hello, NULL, &packer);
 	assert_int_equal(control_hello_unpack(body(&packer), body_length(&packer), &back, &error), -1);
 	assert_int_equal(error.code, ERROR_UNSUPPORTED);
-	assert_non_null(strstr(error.message, "version 2"));
+	assert_non_null(strstr(error.message, "version 3"));
 	packer_release(&packer);
 	error_clear(&error);
 }

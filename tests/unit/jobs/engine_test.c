@@ -146,6 +146,14 @@ fake_freeze(struct job *job, struct error *error)
 	return chance(error);
 }
 
+static void
+have_snapshot(struct job *job)
+{
+	assert_null(job->record.sources_filled);
+	strings_add(&job->record.sources_filled, "/srv");
+	replace_string(&job->record.snapshot_id, "0123abcd");
+}
+
 static enum step_result
 fake_upload(struct job *job, struct error *error)
 {
@@ -158,7 +166,7 @@ fake_upload(struct job *job, struct error *error)
 	job->record.snapshot_begun = true;
 	enum step_result result = chance(error);
 	if (result == STEP_DONE || (result == STEP_FAILED && error_class_of(error->code) == ERROR_CLASS_PARTIAL)) {
-		replace_string(&job->record.snapshot_id, "0123abcd");
+		have_snapshot(job);
 		simulation->snapshots[index_of(job)]++;
 	}
 	return result;
@@ -302,8 +310,13 @@ count_transition(void *context, const struct job *job, enum job_state from, enum
 		assert_int_equal(job->owed.count, 0);
 		assert_true(simulation->up[index_of(job)] || !simulation->was_up[index_of(job)]);
 	}
-	if (state == JOB_PRUNED)
+	if (state == JOB_PRUNED) {
 		assert_non_null(job->record.snapshot_id);
+		assert_true(strings_contain(job->record.sources_filled, "/srv"));
+	}
+	/* The next attempt looks again. */
+	if (state == JOB_DELAYING)
+		assert_null(job->record.sources_filled);
 	if (job_state_is_terminal(state))
 		simulation->ended[job->record.outcome]++;
 }
@@ -458,7 +471,7 @@ something_happens(void)
 		if (job->record.state == JOB_SNAPSHOT)
 			job->reading = false;
 		if (job->record.state == JOB_SNAPSHOT && job->record.snapshot_id == NULL && !is_maintenance(job))
-			replace_string(&job->record.snapshot_id, "0123abcd");
+			have_snapshot(job);
 		if (job->record.state == JOB_STARTING)
 			job_step_again(job, 0);
 		else

@@ -55,6 +55,7 @@ a_submitted_job_is_found_as_it_was(void **state)
 	assert_int_equal(job.ended_at, 0);
 	assert_false(job.snapshot_begun);
 	assert_null(job.snapshot_id);
+	assert_null(job.sources_filled);
 	assert_false(error_is_set(&job.error));
 	assert_string_equal(job.spec.name, "web");
 	assert_string_equal(job.spec.stop_units[0], "web.service");
@@ -336,6 +337,8 @@ an_update_keeps_every_field(void **state)
 	job.bytes = UINT64_C(6) << 40;
 	job.bytes_added = 7;
 	job.missing_count = 8;
+	strings_add(&job.sources_filled, "/srv/web");
+	strings_add(&job.sources_filled, "/srv/\"o'hara\"");
 	job.away_since = NOW + 9;
 	job.away = 10;
 	error_set(&job.error, ERROR_SOURCE_PARTLY_UNREADABLE, "eight files are missing");
@@ -358,6 +361,9 @@ an_update_keeps_every_field(void **state)
 	assert_true(found.bytes == UINT64_C(6) << 40);
 	assert_int_equal(found.bytes_added, 7);
 	assert_int_equal(found.missing_count, 8);
+	assert_int_equal(strings_count(found.sources_filled), 2);
+	assert_string_equal(found.sources_filled[0], "/srv/web");
+	assert_string_equal(found.sources_filled[1], "/srv/\"o'hara\"");
 	assert_int_equal(found.away_since, NOW + 9);
 	assert_int_equal(found.away, 10);
 	assert_int_equal(found.error.code, ERROR_SOURCE_PARTLY_UNREADABLE);
@@ -475,6 +481,81 @@ only_a_complete_job_is_the_last_good_one(void **state)
 	assert_int_equal(journal_last_good(journal, "mail", &good, &error), 0);
 }
 
+/* ---- which sources held something ---- */
+
+/* Ends a job of the service `web`; `sources` is what its column says at the end. */
+static void
+end_with_sources(struct fixture *fixture, const char *const *sources, enum job_outcome outcome)
+{
+	int64_t id = submit_one(fixture->journal, RUN_MANUAL, NULL, "web");
+	cleanup_job struct job_record job = load_job(fixture->journal, id);
+	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
+		strings_add(&job.sources_filled, sources[i]);
+	if (sources != NULL && sources[0] == NULL)
+		job.sources_filled = xcalloc(1, sizeof(*job.sources_filled));
+	move_job(fixture->journal, &job, JOB_SNAPSHOT);
+	/* The runner dies, and another one ends the job. */
+	fixture_reopen(fixture);
+	end_job(fixture->journal, id, JOB_PRUNED, outcome);
+}
+
+/* What the last good backup of `web` says of its sources: their paths, or "not known". */
+static void
+assert_sources(struct fixture *fixture, const char *expected)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_text struct text words = {.string = NULL};
+	struct last_good good;
+	assert_int_equal(journal_last_good(fixture->journal, "web", &good, &error), 1);
+	text_add(&words, good.sources == NULL ? "not known" : "");
+	for (size_t i = 0; good.sources != NULL && good.sources[i] != NULL; i++)
+		text_printf(&words, "%s;", good.sources[i]);
+	last_good_clear(&good);
+	assert_null(good.sources);
+	assert_string_equal(words.string, expected);
+}
+
+static void
+the_last_good_backup_knows_which_sources_held_something(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char *const two[] = {"/srv/web", "/var/lib/web", NULL}, *const one[] = {"/srv/web", NULL},
+				 *const none[] = {NULL};
+	fixture_open(fixture);
+	end_with_sources(fixture, NULL, OUTCOME_COMPLETE);
+	assert_sources(fixture, "not known");
+	end_with_sources(fixture, two, OUTCOME_COMPLETE);
+	assert_sources(fixture, "/srv/web;/var/lib/web;");
+	end_with_sources(fixture, one, OUTCOME_PARTIAL);
+	assert_sources(fixture, "/srv/web;/var/lib/web;");
+	end_with_sources(fixture, none, OUTCOME_COMPLETE);
+	assert_sources(fixture, "");
+	end_with_sources(fixture, one, OUTCOME_COMPLETE);
+	assert_sources(fixture, "/srv/web;");
+	/* What an earlier program knew is no longer true. */
+	end_with_sources(fixture, NULL, OUTCOME_COMPLETE);
+	assert_sources(fixture, "not known");
+}
+
+static void
+sources_that_are_nonsense_are_not_known(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char *const one[] = {"/srv/web", NULL};
+	fixture_open(fixture);
+	end_with_sources(fixture, one, OUTCOME_COMPLETE);
+	meddle(fixture, "UPDATE last_good SET sources = '[\"srv/web\"]'; UPDATE job SET sources = '/srv/web'");
+	assert_sources(fixture, "not known");
+	/* The rest of the job is as good as before. */
+	cleanup_job struct job_record job = load_job(fixture->journal, 1);
+	assert_null(job.sources_filled);
+	assert_int_equal(job.outcome, OUTCOME_COMPLETE);
+	struct error error = {.code = ERROR_NONE};
+	int64_t quarantined;
+	assert_success(journal_quarantine_count(fixture->journal, &quarantined, &error), &error);
+	assert_int_equal(quarantined, 0);
+}
+
 /* ---- notes, children, repositories ---- */
 
 static void
@@ -580,6 +661,8 @@ main(void)
 	    fixture_test(an_update_keeps_every_field),
 	    fixture_test(a_transition_is_a_row),
 	    fixture_test(only_a_complete_job_is_the_last_good_one),
+	    fixture_test(the_last_good_backup_knows_which_sources_held_something),
+	    fixture_test(sources_that_are_nonsense_are_not_known),
 	    fixture_test(five_hundred_notes_are_kept),
 	    fixture_test(children_are_known_until_they_are_crossed_off),
 	    fixture_test(repositories_are_remembered),

@@ -74,6 +74,17 @@ load_dump(struct fixture *fixture, const char *name)
 static const char schema_query[] = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10))"
 				   " FROM (SELECT * FROM sqlite_schema ORDER BY type, name)";
 
+/* Migrated or made new: the schema is the same. */
+static void
+assert_same_schema_as_new(struct fixture *fixture)
+{
+	cleanup_free char *migrated = peek(fixture, schema_query);
+	fixture_close(fixture);
+	remove_tree(fixture->state);
+	fixture_open(fixture);
+	assert_peek(fixture, schema_query, migrated);
+}
+
 static void
 a_journal_of_version_1_is_still_read(void **state)
 {
@@ -96,6 +107,7 @@ a_journal_of_version_1_is_still_read(void **state)
 	assert_int_equal(job.spec.retention.monthly, 12);
 	assert_int_equal(job.spec.retention.yearly, 0);
 	assert_false(job.spec.keep_all);
+	assert_int_equal(job.spec.max_shrink, 100);
 	cleanup_job struct job_record other = load_job(journal, 2);
 	assert_int_equal(other.state, JOB_STOPPING);
 	assert_int_equal(other.error.code, ERROR_DEADLINE);
@@ -111,12 +123,46 @@ a_journal_of_version_1_is_still_read(void **state)
 	assert_success(journal_quarantine_count(journal, &quarantined, &error), &error);
 	assert_int_equal(quarantined, 0);
 
-	/* Migrated or made new: the schema is the same. */
-	cleanup_free char *migrated = peek(fixture, schema_query);
-	fixture_close(fixture);
-	remove_tree(fixture->state);
-	fixture_open(fixture);
-	assert_peek(fixture, schema_query, migrated);
+	assert_same_schema_as_new(fixture);
+}
+
+static void
+a_journal_of_version_2_is_still_read(void **state)
+{
+	struct fixture *fixture = *state;
+	load_dump(fixture, "journal_version_2.sql");
+	struct journal *journal = fixture_open(fixture);
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	assert_string_equal(journal_identity(journal), "5ec0de5ec0de5ec2");
+
+	cleanup_job struct job_record job = load_job(journal, 1);
+	assert_string_equal(job.service, "web");
+	assert_int_equal(job.outcome, OUTCOME_COMPLETE);
+	assert_int_equal(job.spec.retention.daily, 14);
+	assert_true(job.spec.keep_all);
+	/* What that program did not know. */
+	assert_int_equal(job.spec.max_shrink, 100);
+	assert_null(job.sources_filled);
+	/* It refused dumps; this one makes them. */
+	cleanup_job struct job_record waiting = load_job(journal, 2);
+	assert_int_equal(waiting.state, JOB_DELAYING);
+	assert_int_equal(waiting.attempt, 3);
+	assert_int_equal(waiting.busy, 1);
+	assert_true(waiting.unindexed);
+	assert_string_equal(waiting.waiting, "the repository is locked");
+	assert_string_equal(waiting.spec.postgres[0], "shop");
+	cleanup_job struct job_record retention = load_job(journal, 3);
+	assert_int_equal(retention.kind, JOB_KIND_RETENTION);
+	assert_string_equal(retention.summary, "2 of 9 snapshots are removed");
+
+	struct last_good good;
+	assert_int_equal(journal_last_good(journal, "web", &good, &error), 1);
+	assert_int_equal(good.job_id, 1);
+	assert_string_equal(good.snapshot_id, "0123456789abcdef");
+	assert_int_equal(good.files, 3);
+	assert_null(good.sources);
+	last_good_clear(&good);
+	assert_same_schema_as_new(fixture);
 }
 
 static void
@@ -176,19 +222,19 @@ steps_are_taken_in_order_and_together(void **state)
 	cleanup_error struct error error = {.code = ERROR_NONE};
 
 	const char *const broken[] = {journal_migrations.steps[0], journal_migrations.steps[1],
-	    "ALTER TABLE job ADD COLUMN colour TEXT",
+	    journal_migrations.steps[2], "ALTER TABLE job ADD COLUMN colour TEXT",
 	    "CREATE TABLE more (x INTEGER) STRICT; ALTER TABLE nowhere ADD COLUMN y TEXT"};
 	assert_fails_with(
-	    journal_migrate(journal, &(struct migration_list){broken, 4}, &error), &error, ERROR_JOURNAL);
-	assert_peek(fixture, "PRAGMA user_version", "2");
+	    journal_migrate(journal, &(struct migration_list){broken, 5}, &error), &error, ERROR_JOURNAL);
+	assert_peek(fixture, "PRAGMA user_version", "3");
 	assert_peek(fixture, "SELECT count(*) FROM pragma_table_info('job') WHERE name = 'colour'", "0");
 	assert_peek(fixture, "SELECT count(*) FROM sqlite_schema WHERE name = 'more'", "0");
 
 	const char *const good[] = {journal_migrations.steps[0], journal_migrations.steps[1],
-	    "ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'"};
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 4}, &error), &error);
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 4}, &error), &error);
-	assert_peek(fixture, "PRAGMA user_version", "4");
+	    journal_migrations.steps[2], "ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'"};
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 5}, &error), &error);
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 5}, &error), &error);
+	assert_peek(fixture, "PRAGMA user_version", "5");
 	assert_peek(fixture, "SELECT colour FROM job", "blue");
 	cleanup_job struct job_record job = load_job(journal, id);
 	assert_string_equal(job.spec.name, "web");
@@ -314,6 +360,7 @@ main(void)
 	    fixture_test(a_new_journal_has_the_newest_version),
 	    fixture_test(history_is_append_only),
 	    fixture_test(a_journal_of_version_1_is_still_read),
+	    fixture_test(a_journal_of_version_2_is_still_read),
 	    fixture_test(a_newer_journal_is_left_alone),
 	    fixture_test(the_database_of_another_program_is_left_alone),
 	    fixture_test(steps_are_taken_in_order_and_together),

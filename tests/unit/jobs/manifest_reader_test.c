@@ -108,9 +108,8 @@ unknown_keys_are_refused_with_the_nearest(void **state)
 	    "did you mean \"attempts\"?");
 	expect_unknown("{\"version\":2,\"services\":{\"web\":{\"paths\":\"/a\",\"description\":\"x\"}}}",
 	    "m.json: services.web.description",
-	    "known here: dataDir, data, paths, exclude, manual, tags, preBackup, postBackup, stopForBackup, "
-	    "stopUnits, "
-	    "overdueAfter, deadlines, retention");
+	    "known here: dataDir, data, paths, exclude, manual, mkService, tags, preBackup, postBackup, "
+	    "stopForBackup, stopUnits, overdueAfter, maxShrink, deadlines, retention");
 	/* Also where the value is null. */
 	expect_unknown("{\"services\":{},\"comment\":null}", "m.json: comment", "known here: version, services");
 	expect_unknown("{\"services\":{},\"\":1}", "m.json", "known here: version, services");
@@ -216,6 +215,10 @@ values_have_bounds(void **state)
 	expect_bad_value("\"deadlines\":{\"stop\":", "\"soon\"}", "m.json: deadlines.stop", "no duration");
 	expect_bad_value("\"deadlines\":{\"stop\":", "\"\"}", "m.json: deadlines.stop", "no duration");
 	expect_bad_value("\"settle\":", "-1", "m.json: settle", "no duration");
+	expect_bad_value("\"maxShrink\":", "0", "m.json: maxShrink", "0 is out of range");
+	expect_bad_value("\"maxShrink\":", "101", "m.json: maxShrink", "101 is out of range");
+	expect_bad_value("\"maxShrink\":", "0.5", "m.json: maxShrink", "a number with a fraction");
+	expect_bad_value("\"maxShrink\":", "\"50%\"", "m.json: maxShrink", "found a string");
 	expect_bad_value("\"prune\":{\"every\":", "\"always\"}", "m.json: prune.every", "no duration");
 	expect_bad_value("\"prune\":{\"every\":", "0}", "m.json: prune.every", "out of range");
 	expect_bad_value("\"prune\":{\"every\":", "false}", "m.json: prune.every", "found false");
@@ -270,8 +273,8 @@ everything_is_said_at_once(void **state)
 	cleanup_parsed struct parsed parsed =
 	    parse("{\"version\":2,\"hots\":\"x\",\"settle\":\"long\",\"services\":{"
 		  "\"a\":{\"paths\":[\"x\",\"/y/\"],\"tags\":[\"a,b\",7]},"
-		  "\"b\":{\"data\":{\"sqlite\":true,\"postgres\":\"b\"}},\"c\":{},"
-		  "\"d\":{\"data\":{\"sqlite\":\"/d/d\"},\"stopForBackup\":false}}}");
+		  "\"b\":{\"data\":{\"sqlite\":true,\"postgres\":{\"database\":\"b\",\"password\":\"x\"}}},\"c\":{},"
+		  "\"d\":{\"data\":{\"sqlite\":\"/d/d\"},\"stopUnits\":[]}}}");
 	assert_int_equal(parsed.result, -1);
 	assert_int_equal(parsed.problems.count, 10);
 	expect_problem(&parsed, "m.json: hots", "unknown");
@@ -281,9 +284,9 @@ everything_is_said_at_once(void **state)
 	expect_problem(&parsed, "m.json: services.a.tags[0]", "comma");
 	expect_problem(&parsed, "m.json: services.a.tags[1]", "a whole number");
 	expect_problem(&parsed, "m.json: services.b.data.sqlite", "found true");
-	expect_problem(&parsed, "m.json: services.b.data.postgres", "PostgreSQL");
+	expect_problem(&parsed, "m.json: services.b.data.postgres.password", "unknown key");
 	expect_problem(&parsed, "m.json: services.c", "nothing");
-	expect_problem(&parsed, "m.json: services.d.data.sqlite", "live database");
+	expect_problem(&parsed, "m.json: services.d.stopUnits", "nothing stops the service");
 }
 
 /* ---- each key of the tables with each wrong type ---- */
@@ -311,6 +314,7 @@ type_takes(enum manifest_type type, char first)
 	case MANIFEST_DURATION:
 	case MANIFEST_INTERVAL:
 	case MANIFEST_SIZE:
+	case MANIFEST_PORT:
 		return first == '7' || first == '"';
 	case MANIFEST_TIME:
 	case MANIFEST_IO_CLASS:
@@ -320,7 +324,11 @@ type_takes(enum manifest_type type, char first)
 	case MANIFEST_SHELL:
 	case MANIFEST_PATH:
 	case MANIFEST_ONE_PATH:
+	case MANIFEST_NAME:
+	case MANIFEST_SERVER:
 		return first == '"';
+	case MANIFEST_DATABASES: /* not each list */
+		return first == '"' || first == '[' || first == '{';
 	case MANIFEST_PATHS:
 	case MANIFEST_NAMES:
 		return first == '"' || first == '[';
@@ -406,10 +414,10 @@ warnings_crowd_no_error_out(void **state)
 	text_add(&content, "{\"version\":2,\"services\":{\"a\":{\"dataDir\":\"/d\",\"data\":{\"sqlite\":[\"/x/a\"");
 	for (int i = 0; i < 300; i++)
 		text_printf(&content, ",\"/x/%d\"", i);
-	text_add(&content, "]}},\"z\":{\"data\":{\"postgres\":\"z\"}}}}");
+	text_add(&content, "]}},\"z\":{\"paths\":\"z\"}}}");
 	cleanup_parsed struct parsed parsed = parse(content.string);
-	assert_int_equal(parsed.result, 0);
-	const struct problem *problem = expect_problem(&parsed, "m.json: services.z.data.postgres", "PostgreSQL");
+	assert_int_equal(parsed.result, -1);
+	const struct problem *problem = expect_problem(&parsed, "m.json: services.z.paths", "not absolute");
 	assert_int_equal(problem->severity, PROBLEM_ERROR);
 	expect_problem(&parsed, "m.json", "101 more problems");
 }

@@ -43,7 +43,6 @@ version_1_works_as_it_is(void **state)
 	expect_list(vault->stop_units, LIST("vaultwarden.service"));
 	assert_true(vault->stop_for_backup);
 	assert_string_equal(vault->type, "mixed");
-	assert_int_equal(vault->refused_code, ERROR_NONE);
 	cleanup_strings char **sources = service_sources(vault);
 	expect_list(sources, LIST("/var/lib/vaultwarden"));
 
@@ -104,6 +103,7 @@ version_1_has_the_defaults(void **state)
 	assert_int_equal(service->retry_delay, 5 * USEC_PER_MIN);
 	assert_int_equal(service->overdue_after, 30 * USEC_PER_HOUR);
 	assert_int_equal(service->settle, 2 * USEC_PER_SEC);
+	assert_int_equal(service->max_shrink, 50);
 	expect_policy(service, 3, 7, 5, 12, 0);
 	assert_false(service->keep_all);
 	assert_int_equal(parsed.manifest.prune.every, 7 * USEC_PER_DAY);
@@ -123,13 +123,16 @@ version_1_does_not_know_what_version_2_knows(void **state)
 	(void)state;
 	cleanup_parsed struct parsed parsed =
 	    parse("{\"repository\":{},\"services\":{\"web\":{\"paths\":[\"/a\"],\"stopUnits\":[\"a.service\"],"
-		  "\"data\":{\"sqlite\":[\"/a/b\"]}}}}");
+		  "\"mkService\":true,\"data\":{\"sqlite\":[\"/a/b\"],\"postgres\":{\"database\":\"a\"}}}}}");
 	assert_int_equal(parsed.result, -1);
-	assert_int_equal(parsed.problems.count, 3);
+	assert_int_equal(parsed.problems.count, 5);
 	assert_string_equal(expect_problem(&parsed, "m.json: repository", "version 1")->remedy,
 	    "write \"version\": 2 at the top of the file to use it");
 	expect_problem(&parsed, "m.json: services.web.stopUnits", "version 1");
+	expect_problem(&parsed, "m.json: services.web.mkService", "version 1");
 	expect_problem(&parsed, "m.json: services.web.data.sqlite", "expected an absolute path, found a list");
+	expect_problem(
+	    &parsed, "m.json: services.web.data.postgres", "expected a name or a list of names, found an object");
 }
 
 /* ---- version 2 ---- */
@@ -141,13 +144,14 @@ static const char version_2[] =
     "\"schedule\":{\"time\":\"23:15\",\"maxDelay\":0},"
     "\"limits\":{\"parallel\":5,\"uploadKiB\":100,\"downloadKiB\":200,\"nice\":0,\"ioClass\":\"idle\",\"ioLevel\":3},"
     "\"deadlines\":{\"preflight\":\"1m\",\"hook\":120,\"stop\":\"3m\",\"snapshot\":\"4h\",\"start\":\"1m30s\"},"
-    "\"retry\":{\"attempts\":1,\"delay\":\"10s\"},\"overdueAfter\":\"2d\",\"settle\":5,"
+    "\"retry\":{\"attempts\":1,\"delay\":\"10s\"},\"overdueAfter\":\"2d\",\"settle\":5,\"maxShrink\":100,"
     "\"retention\":{\"last\":1,\"daily\":2,\"weekly\":3,\"monthly\":4,\"yearly\":5},"
     "\"prune\":{\"every\":\"never\",\"maxRepackSize\":\"3GiB\",\"maxDuration\":\"30m\"},\"statusGroup\":\"wheel\","
     "\"services\":{"
     "\"forge\":{\"data\":{\"sqlite\":[\"/v/forge/a.db\",\"/v/forge/b/b.db\"],\"files\":\"/v/repositories\","
     "\"exclude\":[\"x\"]},\"exclude\":[\"y\",\"x\"],\"stopUnits\":[\"forge.service\",\"forge@1.service\"],"
-    "\"overdueAfter\":\"3d\",\"deadlines\":{\"snapshot\":\"2h\",\"stop\":null},\"tags\":[\"code\"],\"retention\":{"
+    "\"overdueAfter\":\"3d\",\"maxShrink\":1,\"deadlines\":{\"snapshot\":\"2h\",\"stop\":null},\"tags\":[\"code\"],"
+    "\"retention\":{"
     "\"daily\":0,\"yearly\":10000}},"
     "\"wiki\":{\"paths\":\"/v/wiki\",\"stopForBackup\":true}}}";
 
@@ -181,6 +185,7 @@ version_2_says_everything(void **state)
 	assert_int_equal(wiki->retry_delay, 10 * USEC_PER_SEC);
 	assert_int_equal(wiki->overdue_after, 2 * USEC_PER_DAY);
 	assert_int_equal(wiki->settle, 5 * USEC_PER_SEC);
+	assert_int_equal(wiki->max_shrink, 100);
 	assert_int_equal(wiki->deadlines.preflight, USEC_PER_MIN);
 	assert_int_equal(wiki->deadlines.hook, 2 * USEC_PER_MIN);
 	assert_int_equal(wiki->deadlines.snapshot, 4 * USEC_PER_HOUR);
@@ -202,6 +207,7 @@ version_2_says_everything(void **state)
 	expect_list(forge->tags, LIST("code"));
 	assert_true(forge->stop_for_backup);
 	assert_int_equal(forge->overdue_after, 3 * USEC_PER_DAY);
+	assert_int_equal(forge->max_shrink, 1);
 	assert_int_equal(forge->deadlines.snapshot, 2 * USEC_PER_HOUR);
 	expect_policy(forge, 1, 0, 3, 4, 10000);
 	assert_int_equal(forge->deadlines.stop, 3 * USEC_PER_MIN);
@@ -271,7 +277,6 @@ expect_stop(const char *entry, bool stop, const char *const *units)
 	const struct service *service = &parsed.manifest.services[0];
 	assert_int_equal(service->stop_for_backup, stop);
 	expect_list(service->stop_units, units);
-	assert_int_equal(service->refused_code, ERROR_NONE);
 }
 
 static void
@@ -286,6 +291,53 @@ what_is_stopped_follows_from_what_is_declared(void **state)
 	expect_stop("{\"paths\":\"/a\",\"stopUnits\":[]}", false, LIST());
 	expect_stop("{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":null}", true, LIST("web.service"));
 	expect_stop("{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[],\"preBackup\":\"stop it\"}", true, LIST());
+	/* Live databases are copied live. */
+	expect_stop("{\"data\":{\"sqlite\":\"/a/b\"},\"stopForBackup\":false}", false, LIST());
+	expect_stop("{\"data\":{\"sqlite\":\"/a/b\"},\"stopForBackup\":false,\"preBackup\":\"x\"}", false, LIST());
+	/* A dump needs no stop, and keeps none from being made. */
+	expect_stop("{\"data\":{\"postgres\":\"b\"}}", false, LIST());
+	expect_stop("{\"data\":{\"postgres\":\"b\",\"files\":\"/a\"}}", false, LIST());
+	expect_stop("{\"data\":{\"postgres\":\"b\"},\"stopForBackup\":true}", true, LIST("web.service"));
+	expect_stop("{\"data\":{\"postgres\":\"b\"},\"stopUnits\":[\"x.service\"]}", true, LIST("x.service"));
+	expect_stop("{\"data\":{\"postgres\":\"b\",\"sqlite\":\"/a/b\"}}", true, LIST("web.service"));
+}
+
+/* Nobody named what stops it: the databases are live, and somebody should know. */
+static void
+a_stop_that_nothing_makes_is_a_warning(void **state)
+{
+	(void)state;
+	static const char *const entries[] = {
+	    "{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[]}",
+	    "{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[],\"preBackup\":\" \\n\"}",
+	    "{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[],\"stopForBackup\":true}",
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(entries); i++) {
+		cleanup_parsed struct parsed parsed = parse_service(entries[i]);
+		assert_int_equal(parsed.result, 0);
+		assert_int_equal(parsed.problems.count, 1);
+		assert_int_equal(expect_problem(&parsed, "m.json: services.web.stopUnits", "nothing stops")->severity,
+		    PROBLEM_WARNING);
+		assert_false(parsed.manifest.services[0].stop_for_backup);
+	}
+}
+
+static void
+expect_excludes(const char *entry, const char *const *excludes)
+{
+	cleanup_parsed struct parsed parsed = parse_service(entry);
+	assert_int_equal(parsed.result, 0);
+	expect_list(parsed.manifest.services[0].excludes, excludes);
+}
+
+static void
+services_of_mk_service_leave_more_out(void **state)
+{
+	(void)state;
+	expect_excludes("{\"paths\":\"/a\"}", LIST("*.log", "node_modules", ".git"));
+	expect_excludes("{\"paths\":\"/a\",\"mkService\":false}", LIST("*.log", "node_modules", ".git"));
+	expect_excludes("{\"paths\":\"/a\",\"mkService\":true,\"exclude\":[\"tmp\",\"x\"]}",
+	    LIST("*.log", "node_modules", ".git", "cache", "tmp", "x"));
 }
 
 static void
@@ -297,41 +349,6 @@ units_that_may_not_be_stopped_are_a_contradiction(void **state)
 	assert_int_equal(parsed.result, 0);
 	assert_int_equal(strings_count(parsed.manifest.services[0].stop_units), 0);
 	assert_int_equal(expect_problem(&parsed, "m.json: services.web", "stopForBackup")->severity, PROBLEM_WARNING);
-}
-
-static void
-expect_refused(const char *entry, enum error_code code, const char *place, const char *words)
-{
-	cleanup_parsed struct parsed parsed = parse_service(entry);
-	const struct problem *problem = expect_problem(&parsed, place, words);
-	assert_int_equal(problem->severity, PROBLEM_ERROR);
-	assert_int_equal(problem->code, code);
-	/* The other services could be backed up. */
-	assert_int_equal(parsed.result, 0);
-	const struct service *service = &parsed.manifest.services[0];
-	assert_int_equal(service->refused_code, code);
-	assert_string_equal(service->refused, problem->message);
-	assert_string_equal(service->refused_hint, problem->remedy);
-}
-
-static void
-what_this_version_cannot_do_refuses_one_service(void **state)
-{
-	(void)state;
-	static const char live[] = "m.json: services.web.data.sqlite";
-	expect_refused("{\"data\":{\"sqlite\":\"/a/b\"},\"stopForBackup\":false}", ERROR_DATABASE_UNSUPPORTED, live,
-	    "live database");
-	expect_refused("{\"data\":{\"sqlite\":\"/a/b\"},\"stopForBackup\":false,\"preBackup\":\"x\"}",
-	    ERROR_DATABASE_UNSUPPORTED, live, "live database");
-	expect_refused(
-	    "{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[]}", ERROR_DATABASE_UNSUPPORTED, live, "live database");
-	expect_refused("{\"data\":{\"sqlite\":\"/a/b\"},\"stopUnits\":[],\"preBackup\":\" \\n\"}",
-	    ERROR_DATABASE_UNSUPPORTED, live, "live database");
-	expect_refused("{\"data\":{\"postgres\":\"web\"}}", ERROR_UNSUPPORTED, "m.json: services.web.data.postgres",
-	    "PostgreSQL");
-	/* Both are told; the job says the first. */
-	expect_refused("{\"data\":{\"postgres\":[\"web\"],\"sqlite\":\"/a/b\"},\"stopForBackup\":false}",
-	    ERROR_UNSUPPORTED, "m.json: services.web.data.postgres", "PostgreSQL");
 }
 
 static void
@@ -575,7 +592,8 @@ main(void)
 	    cmocka_unit_test(the_type_says_what_is_declared),
 	    cmocka_unit_test(what_is_stopped_follows_from_what_is_declared),
 	    cmocka_unit_test(units_that_may_not_be_stopped_are_a_contradiction),
-	    cmocka_unit_test(what_this_version_cannot_do_refuses_one_service),
+	    cmocka_unit_test(a_stop_that_nothing_makes_is_a_warning),
+	    cmocka_unit_test(services_of_mk_service_leave_more_out),
 	    cmocka_unit_test(a_service_declares_something),
 	    cmocka_unit_test(a_database_has_a_directory),
 	    cmocka_unit_test(a_default_unit_is_no_template),

@@ -46,6 +46,7 @@ static const struct service full = {
     .overdue_after = 7,
     .settle = INT64_MAX,
     .retention = {.last = 1, .daily = 2, .weekly = 3, .monthly = 4, .yearly = 5},
+    .max_shrink = 20,
     .keep_all = true,
 };
 
@@ -112,6 +113,7 @@ assert_same(const struct service *left, const struct service *right)
 	assert_int_equal(left->overdue_after, right->overdue_after);
 	assert_int_equal(left->settle, right->settle);
 	assert_memory_equal(&left->retention, &right->retention, sizeof(left->retention));
+	assert_int_equal(left->max_shrink, right->max_shrink);
 	assert_int_equal(left->keep_all, right->keep_all);
 }
 
@@ -120,20 +122,12 @@ copying_takes_everything_along(void **state)
 {
 	(void)state;
 	struct service copy = {.name = NULL};
-	struct service refused = bare;
-	refused.refused_code = ERROR_UNSUPPORTED;
-	refused.refused = "not yet";
-	refused.refused_hint = "wait";
 	service_copy(&copy, &full);
 	assert_same(&copy, &full);
-	assert_int_equal(copy.refused_code, ERROR_NONE);
 	service_copy(&copy, &copy);
 	assert_same(&copy, &full);
-	service_copy(&copy, &refused);
+	service_copy(&copy, &bare);
 	assert_same(&copy, &bare);
-	assert_int_equal(copy.refused_code, ERROR_UNSUPPORTED);
-	assert_string_equal(copy.refused, "not yet");
-	assert_string_equal(copy.refused_hint, "wait");
 	service_clear(&copy);
 	assert_null(copy.name);
 	service_clear(&copy);
@@ -191,25 +185,27 @@ assert_round_trip(const struct service *service)
 	service_pack(service, &packer);
 	assert_int_equal(service_unpack(packer.buffer.data, packer.buffer.size, &unpacked, &error), 0);
 	assert_same(&unpacked, service);
-	assert_int_equal(unpacked.refused_code, ERROR_NONE);
 	service_clear(&unpacked);
 	packer_release(&packer);
 }
 
+/* A key that came later has its default then, and one that is gone is passed over. */
 static void
-a_refusal_is_frozen_with_the_rest(void **state)
+what_an_earlier_program_froze_is_read(void **state)
 {
 	(void)state;
-	struct service refused = bare;
-	refused.refused = "not yet";
-	refused.refused_hint = "wait";
+	static const char later[] = "maxShrink", gone[] = "refusedBy";
 	struct packer packer;
 	struct service unpacked;
 	packer_init(&packer);
-	service_pack(&refused, &packer);
+	service_pack(&full, &packer);
+	char *key = memmem(packer.buffer.data, packer.buffer.size, later, strlen(later));
+	assert_non_null(key);
+	memcpy(key, gone, strlen(gone));
 	assert_int_equal(service_unpack(packer.buffer.data, packer.buffer.size, &unpacked, NULL), 0);
-	assert_string_equal(unpacked.refused, "not yet");
-	assert_string_equal(unpacked.refused_hint, "wait");
+	assert_int_equal(unpacked.max_shrink, 100);
+	assert_string_equal(unpacked.name, "web");
+	assert_true(unpacked.keep_all);
 	service_clear(&unpacked);
 	packer_release(&packer);
 }
@@ -333,7 +329,7 @@ main(void)
 	    cmocka_unit_test(sources_are_sorted_and_not_below_each_other),
 	    cmocka_unit_test(tags_begin_with_name_and_type),
 	    cmocka_unit_test(packing_loses_nothing),
-	    cmocka_unit_test(a_refusal_is_frozen_with_the_rest),
+	    cmocka_unit_test(what_an_earlier_program_froze_is_read),
 	    cmocka_unit_test(every_truncation_is_noticed),
 	    cmocka_unit_test(flipped_bytes_do_no_harm),
 	    cmocka_unit_test(damage_is_named),
