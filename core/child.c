@@ -347,6 +347,9 @@ stream_open(
 {
 	stream->child = child;
 	stream->on_line = on_line;
+	/* It went to a descriptor of the owner's: we shall not see its end. */
+	if (descriptor < 0)
+		return 0;
 	stream->event = event_new(base, descriptor, EV_READ | EV_PERSIST, stream_ready, stream);
 	if (stream->event == NULL || event_add(stream->event, NULL) < 0)
 		return -1;

@@ -9,7 +9,7 @@
 struct child_spawned {
 	pid_t pid;
 	int control;         /* ours: the gate and the reports of the new process; -1 once it executes */
-	int standard_output; /* reading ends, non-blocking */
+	int standard_output; /* reading ends, non-blocking; -1: the output is the owner's */
 	int standard_error;
 	char *program; /* for the words of an error */
 };

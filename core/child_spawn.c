@@ -8,12 +8,15 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/ioprio.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,12 +24,23 @@
 /* Where the child keeps its end of the control socket. */
 #define CONTROL_DESCRIPTOR 3
 
-enum step { STEP_READY, STEP_SETUP, STEP_PRIVILEGES, STEP_DIRECTORY, STEP_EXECUTE };
+enum step {
+	STEP_READY,
+	STEP_SETUP,
+	STEP_NAMESPACE,
+	STEP_BIND_SOURCE,
+	STEP_BIND_TARGET,
+	STEP_BIND,
+	STEP_PRIVILEGES,
+	STEP_DIRECTORY,
+	STEP_EXECUTE
+};
 
 /* What the child says through the control socket before it is another program. */
 struct report {
 	enum step step;
-	int number; /* errno of a failed step */
+	int number;  /* errno of a failed step */
+	size_t bind; /* which one, where the step is about one */
 };
 
 /* Both ends of everything that connects the child with us; -1: not there. */
@@ -48,11 +62,17 @@ struct plan {
 };
 
 static void __attribute__((noreturn))
-give_up(int control, enum step step)
+give_up_bind(int control, enum step step, size_t bind)
 {
-	struct report report = {.step = step, .number = errno};
+	struct report report = {.step = step, .number = errno, .bind = bind};
 	send(control, &report, sizeof(report), MSG_NOSIGNAL);
 	_exit(127);
+}
+
+static void __attribute__((noreturn))
+give_up(int control, enum step step)
+{
+	give_up_bind(control, step, 0);
 }
 
 /* The mask is still full: a handler of the parent must never run in the child, where it would write into the
@@ -122,6 +142,62 @@ set_priorities(const struct child_spec *spec)
 	drop_oom_protection();
 }
 
+/* Opens one end of a bind. A symbolic link is none: what it leads to may change. */
+static int
+open_bind_end(const char *path, mode_t *ret_kind)
+{
+	struct stat status;
+	int descriptor = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (descriptor < 0 || fstat(descriptor, &status) < 0)
+		return -1;
+	if (S_ISLNK(status.st_mode)) {
+		errno = ELOOP;
+		return -1;
+	}
+	*ret_kind = status.st_mode & S_IFMT;
+	return descriptor;
+}
+
+/* The tree is read-only before anybody can reach it, and goes where `target` is open, whatever has that name by now.
+ */
+static int
+attach_read_only(int source, int target)
+{
+	struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+	cleanup_close int tree = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &read_only, sizeof(read_only)) < 0)
+		return -1;
+	return move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static void
+make_bind(const struct child_bind *bind, size_t number)
+{
+	mode_t kind, other_kind;
+	cleanup_close int source = open_bind_end(bind->source, &kind);
+	if (source < 0)
+		give_up_bind(CONTROL_DESCRIPTOR, STEP_BIND_SOURCE, number);
+	cleanup_close int target = open_bind_end(bind->target, &other_kind);
+	if (target < 0)
+		give_up_bind(CONTROL_DESCRIPTOR, STEP_BIND_TARGET, number);
+	errno = S_ISDIR(kind) ? ENOTDIR : EISDIR;
+	if (S_ISDIR(kind) != S_ISDIR(other_kind) || attach_read_only(source, target) < 0)
+		give_up_bind(CONTROL_DESCRIPTOR, STEP_BIND, number);
+}
+
+/* On most systems what is mounted would be mounted for everybody, and stay after our death, were it not for
+ * MS_PRIVATE. */
+static void
+make_binds(const struct child_spec *spec)
+{
+	if (spec->bind_count == 0)
+		return;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		give_up(CONTROL_DESCRIPTOR, STEP_NAMESPACE);
+	for (size_t i = 0; i < spec->bind_count; i++)
+		make_bind(&spec->binds[i], i);
+}
+
 static void
 become_user(const struct child_spec *spec)
 {
@@ -158,6 +234,7 @@ run_child(const struct plan *plan)
 	if (setpgid(0, 0) < 0)
 		give_up(CONTROL_DESCRIPTOR, STEP_SETUP);
 	set_priorities(spec);
+	make_binds(spec);
 	if (spec->drop_privileges)
 		become_user(spec);
 	if (spec->death_signal != 0) {
@@ -200,6 +277,22 @@ receive_report(int control, struct report *ret_report)
 }
 
 static int
+bind_error(const struct report *report, const struct child_spec *spec, struct error *error)
+{
+	const struct child_bind *bind = &spec->binds[report->bind];
+	int number = report->number;
+	enum error_code code = number == EPERM || number == EACCES ? ERROR_PERMISSION : code_of_errno(number);
+	const char *which = report->step == STEP_BIND_SOURCE   ? "the former: "
+			    : report->step == STEP_BIND_TARGET ? "the latter: "
+							       : "";
+	error_set(error, code, "cannot put %s in the place of %s: %s%s", bind->source, bind->target, which,
+	    number == ELOOP ? "it is a symbolic link" : strerror(number));
+	if (report->step != STEP_NAMESPACE)
+		return -1;
+	return error_hint(error, "run as root; a unit of ours needs CAP_SYS_ADMIN and the system calls of @mount");
+}
+
+static int
 report_error(const struct report *report, const char *program, const struct child_spec *spec, struct error *error)
 {
 	cannot_execute(program, report->number, error);
@@ -210,6 +303,11 @@ report_error(const struct report *report, const char *program, const struct chil
 		return error_prefix(error, "in the directory %s", spec->directory == NULL ? "/" : spec->directory);
 	case STEP_SETUP:
 		return error_prefix(error, "setting up the process");
+	case STEP_NAMESPACE:
+	case STEP_BIND_SOURCE:
+	case STEP_BIND_TARGET:
+	case STEP_BIND:
+		return bind_error(report, spec, error);
 	case STEP_READY:
 	case STEP_EXECUTE:
 		break;
@@ -282,12 +380,22 @@ make_output_pipe(int ends[2])
 	return fcntl(ends[0], F_SETFL, O_NONBLOCK);
 }
 
+/* A pipe to us, or what the owner gave for it. */
+static int
+open_output(int ends[2], const struct child_spec *spec)
+{
+	if (spec->output == 0)
+		return make_output_pipe(ends);
+	ends[1] = fcntl(spec->output, F_DUPFD_CLOEXEC, 0);
+	return ends[1];
+}
+
 static int
 open_wiring(struct wiring *wiring, const struct child_spec *spec)
 {
 	*wiring = (struct wiring){-1, {-1, -1}, {-1, -1}, {-1, -1}};
 	wiring->input = open_input(spec);
-	if (wiring->input < 0 || make_output_pipe(wiring->output) < 0 || make_output_pipe(wiring->errors) < 0)
+	if (wiring->input < 0 || open_output(wiring->output, spec) < 0 || make_output_pipe(wiring->errors) < 0)
 		return -1;
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, wiring->control);
 }

@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/child.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -202,6 +203,36 @@ behave_family(const char *argument)
 	return wait_for_signals();
 }
 
+/* What is in a file. */
+static inline int
+behave_show(const char *argument)
+{
+	char content[256] = "";
+	FILE *file = fopen(argument, "re");
+	if (file == NULL || fgets(content, sizeof(content), file) == NULL)
+		return 1;
+	say(content);
+	return fclose(file);
+}
+
+/* The same, and waits. */
+static inline int
+behave_show_and_wait(const char *argument)
+{
+	return behave_show(argument) != 0 ? 1 : wait_for_signals();
+}
+
+/* Why a file cannot be opened for writing. */
+static inline int
+behave_write(const char *argument)
+{
+	int descriptor = open(argument, O_WRONLY | O_CLOEXEC);
+	if (descriptor >= 0)
+		return close(descriptor);
+	say(strerrorname_np(errno));
+	return 1;
+}
+
 static inline int
 behave_touch(const char *argument)
 {
@@ -376,6 +407,9 @@ behave(const char *name, const char *argument)
 	    {"leave", behave_leave},
 	    {"orphan", behave_orphan},
 	    {"family", behave_family},
+	    {"show", behave_show},
+	    {"show-and-wait", behave_show_and_wait},
+	    {"write", behave_write},
 	    {"touch", behave_touch},
 	    {"describe", behave_describe},
 	    {"environment", behave_environment},
