@@ -45,15 +45,20 @@ struct postgres_facts {
 	uint64_t bytes;         /* pg_database_size: with indexes and dead rows, so more than a dump has */
 	uint64_t large_objects;
 	char *owner, *encoding, *collate, *character_type, *locale_provider;
-	char **extensions; /* "NAME VERSION", sorted */
-	char **tables;     /* "SCHEMA.TABLE" whose rows belong in a dump, sorted */
+	char **extensions;    /* "NAME VERSION", sorted */
+	char **tables;        /* "SCHEMA.TABLE" whose rows belong in a dump, sorted */
+	uint32_t *table_oids; /* of these tables, in their order: a name may hold dots, spaces and newlines */
 };
-void postgres_facts_clear(struct postgres_facts *facts);
+void postgres_facts_copy(const struct postgres_facts *facts, struct postgres_facts *ret_copy);
+void postgres_facts_clear(struct postgres_facts *facts); /* leaves it zeroed */
+
+#define cleanup_postgres_facts __attribute__((cleanup(postgres_facts_clear)))
 
 struct postgres_call;
 
 /* `facts` are valid during the call only and NULL on error: POSTGRES_UNREACHABLE (no server there, or it starts or
- * stops), POSTGRES_RIGHTS (password, peer, pg_hba, a right that is missing), DATABASE_MISSING. */
+ * stops), POSTGRES_RIGHTS (password, peer, pg_hba, a right that is missing: also that to read one of the tables),
+ * DATABASE_MISSING; POSTGRES_CLIENT where there is no libpq. A host's name is looked up by libpq, which blocks. */
 typedef void postgres_facts_fn(void *context, const struct postgres_facts *facts, const struct error *error);
 struct postgres_call *postgres_inspect_start(struct event_base *base, const struct postgres_source *source,
     postgres_facts_fn *done, void *context, struct error *error);

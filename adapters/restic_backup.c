@@ -209,7 +209,7 @@ judge_summary(const struct backup_call *backup, struct error *error)
 		return error_hint(
 		    error, "look at the snapshot with `restic ls`; is this a released version of restic?");
 	}
-	if (summary->files == 0 && summary->directories <= count_parents(backup->paths)) {
+	if (summary->files <= backup->request.own_files && summary->directories <= count_parents(backup->paths)) {
 		error_set(error, ERROR_SNAPSHOT_EMPTY, "nothing is in snapshot %s", summary->snapshot_id);
 		return error_hint(error, "check the paths, and whether an exclude pattern matches a path itself");
 	}

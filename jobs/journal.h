@@ -179,6 +179,8 @@ struct last_good {
 int journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
 void last_good_clear(struct last_good *good);
 
+#define cleanup_last_good __attribute__((cleanup(last_good_clear)))
+
 /* The services with a last good backup that is newer than `since`, by name. */
 typedef void journal_name_fn(void *context, const char *name);
 int

@@ -5,19 +5,39 @@
 
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
+#include "jobs/sources.h"
 #include "states/dumps.h"
 #include "states/live.h"
 #include "states/staging.h"
 
 /* ---- the service ---- */
 
+/* Each is there and readable, and none is empty that held something when the last good backup was made. */
+static int
+judge_sources(struct job *job, char *const *sources, struct source_found *found, struct error *error)
+{
+	size_t count = strings_count(sources);
+	for (size_t i = 0; i < count; i++) {
+		struct source_look look;
+		if (filesystem_check_source(sources[i], error) < 0 ||
+		    filesystem_look_at_source(sources[i], &look, error) < 0)
+			return -1;
+		found[i] = (struct source_found){.path = sources[i], .empty = look.empty};
+	}
+	cleanup_last_good struct last_good good = {0};
+	int known = journal_last_good(engine_journal(job->engine), job->record.service, &good, error);
+	return known > 0 ? sources_judge(good.sources, found, count, error) : known;
+}
+
 static enum step_result
 check_sources(struct job *job, struct error *error)
 {
 	cleanup_strings char **sources = service_sources(&job->record.spec);
-	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
-		if (filesystem_check_source(sources[i], error) < 0)
-			return STEP_FAILED;
+	cleanup_free struct source_found *found = xcalloc(strings_count(sources), sizeof(*found));
+	if (judge_sources(job, sources, found, error) < 0)
+		return STEP_FAILED;
+	strings_free(job->record.sources_filled);
+	job->record.sources_filled = sources_filled(found, strings_count(sources));
 	return STEP_DONE;
 }
 
