@@ -80,6 +80,7 @@ enum error_class {
 	X(DEADLINE, "deadline", TRANSIENT)                                                                           \
 	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \
 	X(RUNNER_GONE, "runner-gone", TRANSIENT)                                                                     \
+	X(DATABASE_EMPTY, "database-empty", PARTIAL)                                                                 \
 	X(DATABASE_UNPROVEN, "database-unproven", PARTIAL)                                                           \
 	X(RETENTION_SKIPPED, "retention-skipped", PARTIAL)                                                           \
 	X(UNCLEAN_STOP, "unclean-stop", PARTIAL)                                                                     \

@@ -2,6 +2,7 @@
  * been touched when it fails, unless preBackup was begun, and then postBackup is owed. Then what can be taken while
  * it runs is taken. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
@@ -41,13 +42,29 @@ check_sources(struct job *job, struct error *error)
 	return STEP_DONE;
 }
 
+/* To SQLite a file without a byte is a database without a table. To us it is one whose data may be gone. */
+static void
+judge_empty_database(struct job *job, const char *path)
+{
+	struct stat status;
+	cleanup_error struct error empty = {0};
+	if (stat(path, &status) < 0 || status.st_size > 0)
+		return;
+	error_set(&empty, ERROR_DATABASE_EMPTY, "the database %s is empty: it has not a single byte", path);
+	error_hint(
+	    &empty, "see whether the service has its data elsewhere; take it out of the manifest if it is not used");
+	job_judge(job, &empty);
+}
+
 static enum step_result
 check_databases(struct job *job, struct error *error)
 {
 	char **databases = job->record.spec.databases;
-	for (size_t i = 0; databases != NULL && databases[i] != NULL; i++)
+	for (size_t i = 0; databases != NULL && databases[i] != NULL; i++) {
 		if (sqlite_inspect(databases[i], error) < 0)
 			return STEP_FAILED;
+		judge_empty_database(job, databases[i]);
+	}
 	return STEP_DONE;
 }
 

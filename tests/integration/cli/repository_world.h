@@ -186,6 +186,23 @@ show_job(struct world *world, int id)
 	return expect_json(world, line, 0);
 }
 
+/* The newest job of the service: a retention may have come after it. */
+static inline json_t *
+show_newest(struct world *world, const char *service)
+{
+	cleanup_free char *line = xasprintf("jobs %s --limit 100 --json", service);
+	json_t *document = expect_json(world, line, 0);
+	size_t index;
+	const json_t *job;
+	int newest = 0;
+	json_array_foreach (json_object_get(document, "jobs"), index, job) {
+		int id = (int)json_integer_value(json_object_get(job, "id"));
+		newest = id > newest ? id : newest;
+	}
+	json_decref(document);
+	return show_job(world, newest);
+}
+
 static inline const char *
 job_text(const json_t *shown, const char *key)
 {
