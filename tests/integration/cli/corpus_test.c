@@ -167,6 +167,8 @@ static void
 make_side_file_of_root(const char *path)
 {
 	make_left_wal(path);
+	cleanup_free char *wal = xasprintf("%s-wal", path);
+	assert_int_equal(chmod(wal, 0600), 0);
 	give_away(path);
 }
 
