@@ -76,6 +76,7 @@ enum error_class {
 	X(POSTGRES_CLIENT, "postgres-client", PERMANENT)                                                             \
 	X(DUMP_FAILED, "dump-failed", TRANSIENT)                                                                     \
 	X(DUMP_INCOMPLETE, "dump-incomplete", PERMANENT)                                                             \
+	X(DATABASE_REPLACED, "database-replaced", TRANSIENT)                                                         \
 	X(HOOK_FAILED, "hook-failed", PERMANENT)                                                                     \
 	X(DEADLINE, "deadline", TRANSIENT)                                                                           \
 	X(INTERRUPTED, "interrupted", TRANSIENT)                                                                     \

@@ -92,6 +92,35 @@ database_copied(void *context, const struct sqlite_result *result)
 	job_step_again(job, 0);
 }
 
+/* What is not there is told by the copy itself. */
+static void
+remember_place(struct database_copy *copy, const char *path)
+{
+	struct stat status = {0};
+	if (lstat(path, &status) == 0) {
+		copy->device = status.st_dev;
+		copy->inode = status.st_ino;
+	}
+}
+
+int
+live_check_places(struct job *job, struct error *error)
+{
+	char **databases = job->record.spec.databases;
+	const struct database_copy *copies = live_copies(job);
+	for (size_t i = 0; databases != NULL && databases[i] != NULL; i++) {
+		struct stat status;
+		if (copies[i].path == NULL ||
+		    (lstat(databases[i], &status) == 0 && status.st_dev == copies[i].device &&
+			status.st_ino == copies[i].inode))
+			continue;
+		error_set(error, ERROR_DATABASE_REPLACED,
+		    "the database %s was replaced by another file while it was backed up", databases[i]);
+		return error_hint(error, "the next attempt copies the new one");
+	}
+	return 0;
+}
+
 enum step_result
 live_copy_begin(struct job *job, size_t index, struct error *error)
 {
@@ -101,6 +130,7 @@ live_copy_begin(struct job *job, size_t index, struct error *error)
 		return STEP_FAILED;
 	struct database_copy *copy = &live_copies(job)[index];
 	copy->path = xasprintf("%s/%zu", directory, index);
+	remember_place(copy, job->record.spec.databases[index]);
 	copy->taken_at = clock_wall(engine_clock(job->engine));
 	work->copying = index;
 	const struct sqlite_copy_request request = {

@@ -2,12 +2,16 @@
 #ifndef ATELIER_STATES_LIVE_H
 #define ATELIER_STATES_LIVE_H
 
+#include <sys/types.h>
+
 #include "core/child.h"
 #include "states/work.h"
 
 /* Of one database of the spec, in its order. */
 struct database_copy {
-	char *path;       /* in the staging place; NULL: it is read where it is */
+	char *path;   /* in the staging place; NULL: it is read where it is */
+	dev_t device; /* of the database when its copy was begun, with the inode */
+	ino_t inode;
 	int64_t taken_at; /* wall clock */
 	uint64_t bytes, pages, tables;
 	char *journal_mode; /* of the database */
@@ -25,6 +29,10 @@ enum step_result live_copy_begin(struct job *job, size_t index, struct error *er
 
 /* The step that copies all databases of such a service. */
 enum step_result step_copy_live(struct job *job, struct error *error);
+
+/* Whoever replaces a database while restic reads takes the copy from its place. -1 with ERROR_DATABASE_REPLACED if
+ * that has happened to one. */
+int live_check_places(struct job *job, struct error *error);
 
 /* What restic is given: copies in the place of their databases, and nothing of what stands beside these. Points into
  * the job's copies and spec. */

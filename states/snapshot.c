@@ -260,7 +260,7 @@ check_sources_again(struct job *job, struct error *error)
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
 		if (filesystem_check_source(sources[i], error) < 0)
 			return STEP_FAILED;
-	return STEP_DONE;
+	return live_check_places(job, error) < 0 ? STEP_FAILED : STEP_DONE;
 }
 
 static enum step_result

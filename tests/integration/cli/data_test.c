@@ -228,6 +228,28 @@ a_database_that_is_none_is_refused(void **state)
 	expect_no_staging(world);
 }
 
+/* Its copy is taken from its place then, and restic may have read what stands there now. */
+static void
+a_database_that_is_replaced_meanwhile_is_not_good(void **state)
+{
+	static const char halting[] = "case \" $* \" in *' backup '*) " STAND_BY " ;; esac";
+	struct world *world = *state;
+	write_live_manifest(world);
+	end_service(begin_service(world));
+	wrap_restic(world, halting);
+	expect_run(world, "backup web --detach", 0);
+	restic_that_stands_by(world);
+	world_write(world, "data/another.db", "not even a database");
+	world_rename(world, "data/another.db", "data/app.db");
+	world_write(world, "go", "");
+	expect_run(world, "follow 1", 1);
+	json_t *shown = show_job(world, 1);
+	expect_job(shown, "failed", "failed");
+	expect_error_code(shown, "database-replaced");
+	json_decref(shown);
+	expect_no_staging(world);
+}
+
 /* ---- files ---- */
 
 static void
@@ -273,6 +295,7 @@ main(void)
 	    repository_test(owner_and_mode_are_those_of_the_database),
 	    repository_test(a_database_that_is_held_after_the_stop_is_copied_live),
 	    repository_test(a_database_that_is_none_is_refused),
+	    repository_test(a_database_that_is_replaced_meanwhile_is_not_good),
 	    repository_test(what_shrank_is_partial),
 	    repository_test(metadata_is_in_every_snapshot_and_holds_no_secret),
 	};
