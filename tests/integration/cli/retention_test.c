@@ -152,8 +152,9 @@ nothing_goes_of_a_service_in_doubt(void **state)
 	expect_run(world, "backup web", 0);
 	expect_run(world, "follow", 0); /* its retention */
 	make_snapshot(world, "2020-05-04 11:00:00", HOST, "service:web");
+	make_snapshot(world, "2020-05-04 11:30:00", HOST, "service:web");
 	expect_run(world, "retention --dry-run web", 0);
-	expect_words(world->out, "web: 1 of 3 snapshots would be removed\n");
+	expect_words(world->out, "web: 1 of 4 snapshots would be removed\n");
 	run_restic(world, (char *[]){"restic", "forget", "--quiet", "latest", NULL});
 	expect_run(world, "retention --dry-run web", 0);
 	expect_words(world->out, "web: skipped: the last good backup, ");
