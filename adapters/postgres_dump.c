@@ -564,6 +564,7 @@ judge_again(struct dump_call *dump, const struct postgres_facts *now, const stru
 	} else if (!dump->doubtful) {
 		error_move(&error, &dump->error);
 	} else if (check_tables(dump, now, &error) == 0) {
+		dump->doubtful = false;
 		step_on(dump, dump->step + 1);
 		return;
 	}

@@ -87,6 +87,7 @@ struct restic_backup_request {
 	char *const *excludes; /* restic patterns, given with --exclude (no $ expansion) */
 	char *const *tags;     /* no commas */
 	uint64_t own_files;    /* so many of the files are no data: with them alone a snapshot is empty */
+	char *const *kept;     /* paths that no exclude takes away, with all below them; may be NULL */
 	char *const *left_out; /* paths, any bytes: exactly these are not in the snapshot; may be NULL */
 	/* What restic finds in the place of what is there (see core/child.h); copied. */
 	const struct child_bind *binds;
@@ -113,6 +114,10 @@ typedef void restic_backup_fn(void *context, const struct restic_backup_result *
 
 struct restic_call *restic_backup_start(struct event_base *base, const struct restic_settings *settings,
     const struct restic_backup_request *request, restic_backup_fn *done, struct error *error);
+
+/* The pattern of the excludes that takes the path itself away, as restic reads them; NULL: none. restic is silent
+ * about a declared path that is excluded. */
+const char *restic_excluded_by(char *const *patterns, const char *path);
 
 /* ---- snapshots ---- */
 

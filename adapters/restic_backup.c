@@ -317,6 +317,16 @@ pattern_of(const char *path)
 }
 
 static void
+add_kept(char ***arguments, char *const *paths)
+{
+	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
+		cleanup_free char *pattern = pattern_of(paths[i]);
+		cleanup_free char *argument = xasprintf("--exclude=!%s", pattern);
+		strings_add(arguments, argument);
+	}
+}
+
+static void
 add_left_out(char ***arguments, char *const *paths)
 {
 	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
@@ -340,7 +350,8 @@ check_request(const struct restic_backup_request *request, struct error *error)
 	if (strings_count(request->paths) == 0)
 		return error_set(error, ERROR_USAGE, "there is no path to back up");
 	/* A pattern that does not begin with a slash would match anywhere. */
-	if (check_absolute(request->paths, error) < 0 || check_absolute(request->left_out, error) < 0)
+	if (check_absolute(request->paths, error) < 0 || check_absolute(request->left_out, error) < 0 ||
+	    check_absolute(request->kept, error) < 0)
 		return -1;
 	for (size_t i = 0; request->tags != NULL && request->tags[i] != NULL; i++)
 		if (strchr(request->tags[i], ',') != NULL)
@@ -375,7 +386,8 @@ backup_begin(struct restic_call *call, const struct restic_settings *settings,
 	add_options(&arguments, "--host", (char *[]){settings->host, NULL});
 	add_options(&arguments, "--tag", request->tags);
 	add_options(&arguments, "--exclude", request->excludes);
-	/* Last: the last pattern that matches decides, and an exclude can begin with '!'. */
+	/* The last pattern that matches decides, and an exclude can begin with '!'. */
+	add_kept(&arguments, request->kept);
 	add_left_out(&arguments, request->left_out);
 
 	cleanup_text struct text paths = {.string = NULL};

@@ -14,6 +14,9 @@ check_sources(const struct service *service, struct problem_list *problems)
 {
 	cleanup_strings char **sources = service_sources(service);
 	cleanup_free char *place = xasprintf("services.%s", service->name);
+	cleanup_error struct error excluded = {.code = ERROR_NONE};
+	if (service_check_excludes(service, &excluded) < 0)
+		problem_add_error(problems, place, &excluded);
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
 		if (filesystem_check_source(sources[i], &error) < 0)

@@ -186,13 +186,13 @@ make_bind(const struct child_bind *bind, size_t number)
 }
 
 /* On most systems what is mounted would be mounted for everybody, and stay after our death, were it not for
- * MS_PRIVATE. */
+ * MS_SLAVE. */
 static void
 make_binds(const struct child_spec *spec)
 {
 	if (spec->bind_count == 0)
 		return;
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		give_up(CONTROL_DESCRIPTOR, STEP_NAMESPACE);
 	for (size_t i = 0; i < spec->bind_count; i++)
 		make_bind(&spec->binds[i], i);

@@ -55,6 +55,7 @@ enum error_class {
 	X(SOURCE_MISSING, "source-missing", PERMANENT)                                                               \
 	X(SOURCE_UNREADABLE, "source-unreadable", PERMANENT)                                                         \
 	X(SOURCE_NOT_MOUNTED, "source-not-mounted", PERMANENT)                                                       \
+	X(SOURCE_EXCLUDED, "source-excluded", PERMANENT)                                                             \
 	X(SOURCE_EMPTIED, "source-emptied", PERMANENT)                                                               \
 	X(DATA_SHRUNK, "data-shrunk", PARTIAL)                                                                       \
 	X(SOURCE_PARTLY_UNREADABLE, "source-partly-unreadable", PARTIAL)                                             \

@@ -187,6 +187,32 @@ service_sources(const struct service *service)
 	return sources;
 }
 
+static int
+check_excluded(const struct service *service, char *const *paths, struct error *error)
+{
+	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
+		const char *pattern = restic_excluded_by(service->excludes, paths[i]);
+		if (pattern == NULL)
+			continue;
+		error_set(error, ERROR_SOURCE_EXCLUDED, "%s is declared, and the exclude pattern '%s' takes it away",
+		    paths[i], pattern);
+		return error_hint(error,
+		    "write the pattern so that it means less (with its directory, from the root on), or "
+		    "add one that takes the path back: \"!%s\"",
+		    paths[i]);
+	}
+	return 0;
+}
+
+int
+service_check_excludes(const struct service *service, struct error *error)
+{
+	cleanup_strings char **sources = service_sources(service);
+	if (check_excluded(service, sources, error) < 0)
+		return -1;
+	return check_excluded(service, service->databases, error);
+}
+
 char **
 service_tags(const struct service *service)
 {

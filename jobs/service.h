@@ -61,6 +61,9 @@ void service_copy(struct service *target, const struct service *source);
  * and paths below another removed, sorted. The caller owns the list. */
 char **service_sources(const struct service *service);
 
+/* ERROR_SOURCE_EXCLUDED for the first source or database that one of its own exclude patterns takes away. 0 or -1. */
+int service_check_excludes(const struct service *service, struct error *error);
+
 /* "backup" tags: service:NAME, type:TYPE, then the manifest's own. The caller owns the list. */
 char **service_tags(const struct service *service);
 

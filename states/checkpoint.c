@@ -35,7 +35,7 @@ check_sources(struct job *job, struct error *error)
 {
 	cleanup_strings char **sources = service_sources(&job->record.spec);
 	cleanup_free struct source_found *found = xcalloc(strings_count(sources), sizeof(*found));
-	if (judge_sources(job, sources, found, error) < 0)
+	if (service_check_excludes(&job->record.spec, error) < 0 || judge_sources(job, sources, found, error) < 0)
 		return STEP_FAILED;
 	strings_free(job->record.sources_filled);
 	job->record.sources_filled = sources_filled(found, strings_count(sources));

@@ -3,7 +3,9 @@
  * holds after the stop is copied the same way. */
 #include "states/live.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "adapters/filesystem.h"
 #include "adapters/sqlite.h"
@@ -24,12 +26,21 @@ live_service(const struct service *spec)
 	return strings_count(spec->databases) > 0 && strings_count(spec->stop_units) == 0 && !stopped_by_hook;
 }
 
+static struct database_copy *
+copies_new(size_t count)
+{
+	struct database_copy *copies = xcalloc(count + 1, sizeof(*copies));
+	for (size_t i = 0; i < count; i++)
+		copies[i].place = -1;
+	return copies;
+}
+
 struct database_copy *
 live_copies(struct job *job)
 {
 	struct work *work = work_of(job);
 	if (work->copies == NULL)
-		work->copies = xcalloc(strings_count(job->record.spec.databases) + 1, sizeof(*work->copies));
+		work->copies = copies_new(strings_count(job->record.spec.databases));
 	return work->copies;
 }
 
@@ -39,7 +50,9 @@ copy_clear(struct database_copy *copy)
 	free(copy->path);
 	free(copy->journal_mode);
 	free(copy->sha256);
-	*copy = (struct database_copy){.path = NULL};
+	if (copy->place >= 0)
+		close(copy->place);
+	*copy = (struct database_copy){.place = -1};
 }
 
 void
@@ -50,6 +63,16 @@ live_release(struct job *job)
 		copy_clear(&work->copies[i]);
 	free(work->copies);
 	work->copies = NULL;
+}
+
+/* With what is in its WAL; 0 for what is not there. */
+static uint64_t
+size_of_database(const char *path)
+{
+	cleanup_free char *wal = xasprintf("%s-wal", path);
+	struct stat main_file = {0}, wal_file = {0};
+	uint64_t size = stat(path, &main_file) == 0 ? (uint64_t)main_file.st_size : 0;
+	return size + (stat(wal, &wal_file) == 0 ? (uint64_t)wal_file.st_size : 0);
 }
 
 /* ---- one copy ---- */
@@ -92,15 +115,12 @@ database_copied(void *context, const struct sqlite_result *result)
 	job_step_again(job, 0);
 }
 
-/* What is not there is told by the copy itself. */
-static void
-remember_place(struct database_copy *copy, const char *path)
+static bool
+is_in_its_place(const struct database_copy *copy, const char *path)
 {
-	struct stat status = {0};
-	if (lstat(path, &status) == 0) {
-		copy->device = status.st_dev;
-		copy->inode = status.st_ino;
-	}
+	struct stat now, then;
+	return copy->place >= 0 && fstat(copy->place, &then) == 0 && lstat(path, &now) == 0 && then.st_nlink > 0 &&
+	       now.st_dev == then.st_dev && now.st_ino == then.st_ino;
 }
 
 int
@@ -109,10 +129,7 @@ live_check_places(struct job *job, struct error *error)
 	char **databases = job->record.spec.databases;
 	const struct database_copy *copies = live_copies(job);
 	for (size_t i = 0; databases != NULL && databases[i] != NULL; i++) {
-		struct stat status;
-		if (copies[i].path == NULL ||
-		    (lstat(databases[i], &status) == 0 && status.st_dev == copies[i].device &&
-			status.st_ino == copies[i].inode))
+		if (copies[i].path == NULL || is_in_its_place(&copies[i], databases[i]))
 			continue;
 		error_set(error, ERROR_DATABASE_REPLACED,
 		    "the database %s was replaced by another file while it was backed up", databases[i]);
@@ -126,11 +143,12 @@ live_copy_begin(struct job *job, size_t index, struct error *error)
 {
 	struct work *work = work_of(job);
 	cleanup_free char *directory = staging_path(job, "sqlite");
-	if (directory_make_private(directory, error) < 0)
+	if (directory_make_private(directory, error) < 0 ||
+	    live_check_room(job, size_of_database(job->record.spec.databases[index]), error) < 0)
 		return STEP_FAILED;
 	struct database_copy *copy = &live_copies(job)[index];
 	copy->path = xasprintf("%s/%zu", directory, index);
-	remember_place(copy, job->record.spec.databases[index]);
+	copy->place = open(job->record.spec.databases[index], O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	copy->taken_at = clock_wall(engine_clock(job->engine));
 	work->copying = index;
 	const struct sqlite_copy_request request = {
@@ -147,34 +165,29 @@ live_copy_begin(struct job *job, size_t index, struct error *error)
 
 /* ---- all of a service that is not stopped ---- */
 
-/* With what is in its WAL; 0 for what is not there. */
-static uint64_t
-size_of_database(const char *path)
+int
+live_check_room(const struct job *job, uint64_t bytes, struct error *error)
 {
-	cleanup_free char *wal = xasprintf("%s-wal", path);
-	struct stat main_file = {0}, wal_file = {0};
-	uint64_t size = stat(path, &main_file) == 0 ? (uint64_t)main_file.st_size : 0;
-	return size + (stat(wal, &wal_file) == 0 ? (uint64_t)wal_file.st_size : 0);
-}
-
-static int
-check_room(const struct job *job, struct error *error)
-{
-	char **databases = job->record.spec.databases;
 	cleanup_free char *place = staging_path(job, "");
-	uint64_t needed = SPARE_ROOM;
-	for (size_t i = 0; databases[i] != NULL; i++)
-		needed += size_of_database(databases[i]);
 	int64_t room = filesystem_free_bytes(place, error);
 	if (room < 0)
 		return -1;
-	if ((uint64_t)room >= needed)
+	if ((uint64_t)room >= bytes + SPARE_ROOM)
 		return 0;
-	cleanup_free char *needed_words = text_size(needed);
+	cleanup_free char *needed_words = text_size(bytes + SPARE_ROOM);
 	cleanup_free char *room_words = text_size((uint64_t)room);
-	error_set(error, ERROR_NO_SPACE, "the copies of its databases need %s in %s, where %s are left", needed_words,
+	error_set(error, ERROR_NO_SPACE, "copies of its data need up to %s in %s, where %s are left", needed_words,
 	    place, room_words);
-	return error_hint(error, "make room there, or let the service be stopped for its backup (\"stopForBackup\")");
+	return error_hint(error, "make room there; the journal lies there, too");
+}
+
+static uint64_t
+size_of_databases(const struct service *spec)
+{
+	uint64_t size = 0;
+	for (size_t i = 0; spec->databases[i] != NULL; i++)
+		size += size_of_database(spec->databases[i]);
+	return size;
 }
 
 enum step_result
@@ -189,7 +202,7 @@ step_copy_live(struct job *job, struct error *error)
 		next++;
 	if (spec->databases[next] == NULL)
 		return STEP_DONE;
-	if (next == 0 && check_room(job, error) < 0)
+	if (next == 0 && live_check_room(job, size_of_databases(spec), error) < 0)
 		return STEP_FAILED;
 	job_set_deadline(job, spec->deadlines.snapshot);
 	return live_copy_begin(job, next, error);

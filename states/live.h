@@ -2,16 +2,14 @@
 #ifndef ATELIER_STATES_LIVE_H
 #define ATELIER_STATES_LIVE_H
 
-#include <sys/types.h>
-
 #include "core/child.h"
 #include "states/work.h"
 
 /* Of one database of the spec, in its order. */
 struct database_copy {
-	char *path;   /* in the staging place; NULL: it is read where it is */
-	dev_t device; /* of the database when its copy was begun, with the inode */
-	ino_t inode;
+	char *path; /* in the staging place; NULL: it is read where it is */
+	int place;  /* the database as it was when its copy was begun: held open, so that its inode stays its own; -1:
+		       none */
 	int64_t taken_at; /* wall clock */
 	uint64_t bytes, pages, tables;
 	char *journal_mode; /* of the database */
@@ -23,6 +21,9 @@ bool live_service(const struct service *spec);
 
 /* As many as the spec has databases, made when first asked for. */
 struct database_copy *live_copies(struct job *job);
+
+/* Is there room for so many bytes more in the staging place, and for the journal beside them? ERROR_NO_SPACE. */
+int live_check_room(const struct job *job, uint64_t bytes, struct error *error);
 
 /* Copies one, proven; goes on with the step that is under way, from its beginning. */
 enum step_result live_copy_begin(struct job *job, size_t index, struct error *error);

@@ -64,6 +64,10 @@ adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *fai
 	if (!same_paths(snapshot->paths, sources))
 		error_set(failure, ERROR_SNAPSHOT_MISMATCH,
 		    "the snapshot that was found does not hold every declared path");
+	else if (live_service(&job->record.spec))
+		error_set(failure, ERROR_DATABASE_UNPROVEN,
+		    "the program died while restic was reading: nobody has seen whether a live database was "
+		    "replaced");
 	else if (job->record.missing_count > 0)
 		error_set(failure, ERROR_SOURCE_PARTLY_UNREADABLE,
 		    "restic complained, and its exit code died with the program: `atelier-backup show %lld`",
@@ -190,6 +194,7 @@ run_restic(struct job *job, struct error *error)
 	cleanup_strings char **sources = snapshot_paths(job);
 	cleanup_live_view struct live_view view = {0};
 	live_view(job, &view);
+	cleanup_free char *staging = staging_path(job, "");
 	cleanup_strings char **tags = service_tags(&job->record.spec);
 	cleanup_free char *tag = attempt_tag(job);
 	strings_add(&tags, tag);
@@ -198,6 +203,7 @@ run_restic(struct job *job, struct error *error)
 	    .excludes = job->record.spec.excludes,
 	    .tags = tags,
 	    .own_files = 1,
+	    .kept = (char *const[]){staging, NULL},
 	    .left_out = view.left_out,
 	    .binds = view.binds,
 	    .bind_count = view.count,
@@ -268,7 +274,8 @@ judge_size(struct job *job, struct error *error)
 {
 	const struct job_record *record = &job->record;
 	struct last_good good = {0};
-	if (record->snapshot_id == NULL)
+	/* Before 0.17 a snapshot that was found again does not tell its size. */
+	if (record->snapshot_id == NULL || (job->taken_over && record->files == 0))
 		return STEP_DONE;
 	int found = journal_last_good(engine_journal(job->engine), record->service, &good, error);
 	const struct backup_size before = {.files = good.files, .bytes = good.bytes};

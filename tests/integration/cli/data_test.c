@@ -253,6 +253,37 @@ a_database_that_is_replaced_meanwhile_is_not_good(void **state)
 /* ---- files ---- */
 
 static void
+what_is_excluded_by_its_own_service_is_refused(void **state)
+{
+	struct world *world = *state;
+	cleanup_free char *services =
+	    xasprintf("\"web\": {\"data\": {\"files\": [\"%s/data\"], \"exclude\": [\"data\"]}}", world->directory);
+	write_manifest(world, ONE_ATTEMPT, services);
+	expect_run(world, "backup web", 1);
+	json_t *shown = show_newest(world, "web");
+	expect_error_code(shown, "source-excluded");
+	json_decref(shown);
+	expect_run(world, "check", 1);
+	expect_words(world->out, "takes it away");
+}
+
+/* Its patterns and its name mean the service's data, and not what is made for its snapshot. */
+static void
+no_exclude_takes_the_metadata_away(void **state)
+{
+	struct world *world = *state;
+	cleanup_free char *services =
+	    xasprintf("\"cache\": {\"data\": {\"files\": [\"%s/data\"], \"exclude\": [\"cache\","
+		      " \"*.json\", \"staging\", \"state\"]}}",
+		world->directory);
+	write_manifest(world, ONE_ATTEMPT, services);
+	expect_run(world, "backup cache", 0);
+	cleanup_free char *root = restore(world);
+	json_t *metadata = metadata_of(world, root, "cache");
+	json_decref(metadata);
+}
+
+static void
 what_shrank_is_partial(void **state)
 {
 	struct world *world = *state;
@@ -296,6 +327,8 @@ main(void)
 	    repository_test(a_database_that_is_held_after_the_stop_is_copied_live),
 	    repository_test(a_database_that_is_none_is_refused),
 	    repository_test(a_database_that_is_replaced_meanwhile_is_not_good),
+	    repository_test(what_is_excluded_by_its_own_service_is_refused),
+	    repository_test(no_exclude_takes_the_metadata_away),
 	    repository_test(what_shrank_is_partial),
 	    repository_test(metadata_is_in_every_snapshot_and_holds_no_secret),
 	};
