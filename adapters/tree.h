@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 
-/* Removes the directory and all that is in it; follows no symbolic link and enters no other file system. What is not
- * there is no error. Nobody else may be able to write in it. */
+/* Removes the directory and all that is in it; follows no symbolic link. What is not there is no error. Nobody else
+ * may be able to write in it, and nothing may be mounted there. */
 int tree_remove(const char *path, struct error *error);
 
 #endif
