@@ -8,25 +8,9 @@
 
 /* ---- a service at work ---- */
 
-static pid_t
-begin_service(const struct world *world)
-{
-	cleanup_free char *directory = world_path(world, "data");
-	pid_t child = fork();
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execl(DEMO_SERVICE, DEMO_SERVICE, directory, NULL);
-		_exit(127);
-	}
-	assert_true(child > 0);
-	until_true(world_has(world, "data/app.db"));
-	until_true(world_has(world, "data/app.db-wal"));
-	return child;
-}
-
-/* How many rows are in the database, all of them whole and none missing. */
-static int64_t
-count_rows(const struct world *world, const char *name)
+/* Its own judgement of a database; what it prints is the number of rows, all of them whole and none missing. */
+static bool
+is_whole(const struct world *world, const char *name)
 {
 	cleanup_free char *database = world_path(world, name);
 	cleanup_free char *out = world_path(world, "rows");
@@ -40,10 +24,33 @@ count_rows(const struct world *world, const char *name)
 	}
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
-	if (status != 0)
-		fail_msg("%s is not whole (%#x)", name, status);
+	return status == 0;
+}
+
+static int64_t
+count_rows(const struct world *world, const char *name)
+{
+	assert_true(is_whole(world, name));
 	cleanup_free char *digits = world_read(world, "rows");
 	return strtoll(digits, NULL, 10);
+}
+
+/* Has made its database, and writes. */
+static pid_t
+begin_service(const struct world *world)
+{
+	cleanup_free char *directory = world_path(world, "data");
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execl(DEMO_SERVICE, DEMO_SERVICE, directory, NULL);
+		_exit(127);
+	}
+	assert_true(child > 0);
+	until_true(world_has(world, "data/app.db") && is_whole(world, "data/app.db") &&
+		   count_rows(world, "data/app.db") > 0);
+	assert_true(world_has(world, "data/app.db-wal"));
+	return child;
 }
 
 static void
