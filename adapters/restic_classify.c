@@ -216,7 +216,9 @@ read_locked_since(const char *line, const json_t *object, struct lines *lines)
 	if (found == NULL || lines->locked_since != NULL)
 		return;
 	found += strlen(words_locked_since);
-	lines->locked_since = text_printable_bytes(found, shortened(strcspn(found, "\n")));
+	cleanup_free char *printable = text_printable_bytes(found, strcspn(found, "\n"));
+	cleanup_free char *masked = restic_mask(printable);
+	lines->locked_since = text_printable_bytes(masked, shortened(strlen(masked)));
 }
 
 static void

@@ -102,6 +102,10 @@ void child_abandon(struct child *child);
 /* For recovery: is the process of a former run still there? Compares pid and start time. Reads /proc only. */
 bool child_identity_alive(const struct child_identity *identity);
 
+/* Has the process of this pid ended without its parent having taken note? The pid is still taken then, and to signals
+ * and to /proc it is there. */
+bool child_pid_is_unreaped(pid_t pid);
+
 /* Reads the identity of a running process. Returns -1 if there is none of that pid. */
 int child_identity_read(pid_t pid, struct child_identity *ret_identity);
 

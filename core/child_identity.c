@@ -81,6 +81,17 @@ wait_for_end(int pidfd, int64_t patience)
 }
 
 bool
+child_pid_is_unreaped(pid_t pid)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return false;
+	bool ended = wait_for_end(pidfd, 0);
+	close(pidfd);
+	return ended && kill(pid, 0) == 0;
+}
+
+bool
 child_identity_end(const struct child_identity *identity, int64_t patience)
 {
 	/* First the pidfd, then the look: it names the process we looked at, whatever becomes of the pid. */

@@ -17,6 +17,10 @@
  * others wait for its answer. */
 #define ASKING_PAUSE (100 * USEC_PER_MSEC)
 
+/* A dead restic whose pid is still taken. */
+#define REAPING_PATIENCE (15 * USEC_PER_SEC)
+#define REAPING_PAUSE    (200 * USEC_PER_MSEC)
+
 /* After this, a lock that was in the way may have become stale in restic's eyes. */
 #define UNLOCK_PAUSE (30 * USEC_PER_MIN)
 
@@ -175,6 +179,24 @@ dead_unlocked(void *context, size_t found, const struct error *error)
 	job_step_finished(job, NULL);
 }
 
+/* To restic's `unlock` a process lives as long as its pid is taken, and an orphan's is until whoever takes its
+ * father's place has taken note, which may need some seconds. Its lock would be in the way of the job itself. */
+static bool
+may_wait_for_reaping(struct job *job)
+{
+	struct work *work = work_of(job);
+	struct world *world = world_of(job);
+	int64_t now = clock_monotonic(engine_clock(job->engine));
+	size_t i = 0;
+	while (i < world->dead_count && !child_pid_is_unreaped(world->dead[i].pid))
+		i++;
+	if (i == world->dead_count)
+		return false;
+	if (work->reaping_since == 0)
+		work->reaping_since = now;
+	return now - work->reaping_since < REAPING_PATIENCE;
+}
+
 enum step_result
 step_unlock_dead(struct job *job, struct error *error)
 {
@@ -182,6 +204,10 @@ step_unlock_dead(struct job *job, struct error *error)
 	/* One is enough, and a stale lock that is not exclusive keeps nobody from going on meanwhile. */
 	if (world->dead_count == 0 || world->unlocking_job != 0)
 		return STEP_DONE;
+	if (may_wait_for_reaping(job)) {
+		job_step_again(job, REAPING_PAUSE);
+		return STEP_WAITING;
+	}
 	cleanup_free pid_t *pids = xcalloc(world->dead_count, sizeof(*pids));
 	for (size_t i = 0; i < world->dead_count; i++)
 		pids[i] = world->dead[i].pid;

@@ -22,6 +22,7 @@ struct work {
 	int64_t child_id; /* the journal's row of the child that runs, 0: none */
 
 	struct error locked;          /* what the repository said before stale locks were looked for */
+	int64_t reaping_since;        /* monotonic; a dead restic's parent is waited for, 0: not */
 	int64_t repair_awaited_since; /* monotonic; another job repairs the index, 0: not awaited */
 	bool inside;                  /* counted in world.readers */
 

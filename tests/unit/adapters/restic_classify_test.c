@@ -29,6 +29,8 @@ static const struct {
 	"already locked by PID 4711 on web1 by root (UID 0, GID 0)\\nlock was created at 2026\"}\n",
 	ERROR_REPOSITORY_LOCKED, "the repository is locked by PID 4711 on web1 by root, since 2026"},
     {11, "repository is already locked by PID 1 on \033[2J by x\n", ERROR_REPOSITORY_LOCKED, "by PID 1 on ?[2J by x"},
+    {11, "repository is already locked by PID 1 on x\nlock was created at rest:https://bob:secret@host/ today\n",
+	ERROR_REPOSITORY_LOCKED, "since rest:https://bob:***@host/ today"},
     {11, "", ERROR_REPOSITORY_LOCKED, "locked"},
 
     /* the password */

@@ -35,7 +35,10 @@ a_zombie_is_not_alive(void **state)
 	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
 	struct child_identity identity;
 	assert_int_equal(child_identity_read(pid, &identity), -1);
+	assert_true(child_pid_is_unreaped(pid));
+	assert_false(child_pid_is_unreaped(getpid()));
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_false(child_pid_is_unreaped(pid));
 }
 
 static void

@@ -61,7 +61,8 @@ static struct world_of_nights {
 	struct state states[JOB_STATE_COUNT];
 	struct engine *engine;
 	struct manifest manifest;
-	int64_t kickoff_at;      /* of the last night */
+	int64_t kickoff_at; /* of the last run that was not cut, and of the one before it */
+	int64_t kickoff_before;
 	int64_t began[SERVICES]; /* the first attempt of the last backup, for the gaps */
 	int64_t longest_break;   /* between two kickoffs that made a run */
 	int64_t longest_gap;     /* between the beginnings of two backups of a service */
@@ -234,8 +235,10 @@ kick_off(void)
 	nights->doubled += !added;
 	if (added && nights->kickoff_at != 0 && now - nights->kickoff_at > nights->longest_break)
 		nights->longest_break = now - nights->kickoff_at;
-	if (added)
+	if (added) {
+		nights->kickoff_before = nights->kickoff_at;
 		nights->kickoff_at = now;
+	}
 	assert_int_equal(engine_load(nights->engine, &error), 0);
 	engine_tick(nights->engine);
 	event_base_loop(nights->base, EVLOOP_NONBLOCK);
@@ -268,10 +271,13 @@ live_until(int64_t until)
 	}
 }
 
-/* The machine is off: the runner dies, both clocks are further on when it is back. */
+/* The machine is off: the runner dies, both clocks are further on when it is back. Who had not begun then has waited
+ * since the run before. */
 static void
 be_off(int64_t span)
 {
+	if (engine_unfinished(nights->engine) > 0)
+		nights->kickoff_at = nights->kickoff_before;
 	end_runner();
 	nights->clock.wall += span;
 	nights->clock.monotonic = USEC_PER_MIN;
