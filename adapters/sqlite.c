@@ -106,12 +106,12 @@ static int
 read_answer(json_t *object, bool copying, struct sqlite_result *result)
 {
 	const char *word, *message = NULL, *hint = NULL, *journal_mode = NULL, *sha256 = NULL;
-	json_int_t bytes, pages, tables;
+	json_int_t bytes, pages, free_pages, tables;
 	int wal_folded;
-	if (json_unpack(object, "{s:s, s?:s, s?:s, s?:s, s:I, s:b, s:I, s:I, s?:s}", "code", &word, "message",
+	if (json_unpack(object, "{s:s, s?:s, s?:s, s?:s, s:I, s:b, s:I, s:I, s:I, s?:s}", "code", &word, "message",
 		&message, "hint", &hint, "journal_mode", &journal_mode, "bytes", &bytes, "wal_folded", &wal_folded,
-		"pages", &pages, "tables", &tables, "sha256", &sha256) != 0 ||
-	    bytes < 0 || pages < 0 || tables < 0)
+		"pages", &pages, "free_pages", &free_pages, "tables", &tables, "sha256", &sha256) != 0 ||
+	    bytes < 0 || pages < 0 || free_pages < 0 || free_pages > pages || tables < 0)
 		return answer_misunderstood(&result->error);
 	enum error_code code = error_code_from_word(word);
 	if (code == ERROR_INTERNAL)
@@ -125,6 +125,7 @@ read_answer(json_t *object, bool copying, struct sqlite_result *result)
 	result->bytes = (uint64_t)bytes;
 	result->wal_folded = wal_folded != 0;
 	result->pages = (uint64_t)pages;
+	result->free_pages = (uint64_t)free_pages;
 	result->tables = (uint64_t)tables;
 	return read_digest(sha256, copying && code == ERROR_NONE, result);
 }

@@ -18,12 +18,13 @@ struct sqlite_call;
 
 struct sqlite_result {
 	struct error error;
-	char *journal_mode; /* "wal", "delete", ...; NULL when not learned */
-	uint64_t bytes;     /* size of the main file; of a copy: of the copy */
-	bool wal_folded;    /* a WAL with frames was folded into the main file */
-	uint64_t pages;     /* of the main file, from its header; of a copy: of the copy */
-	uint64_t tables;    /* of a copy: tables in its schema */
-	char *sha256;       /* of a copy: 64 hex digits; else NULL */
+	char *journal_mode;  /* "wal", "delete", ...; NULL when not learned */
+	uint64_t bytes;      /* size of the main file; of a copy: of the copy */
+	bool wal_folded;     /* a WAL with frames was folded into the main file */
+	uint64_t pages;      /* of the main file, from its header; of a copy: of the copy */
+	uint64_t free_pages; /* of a folded database and of a copy: pages that hold nothing */
+	uint64_t tables;     /* ... and tables in its schema */
+	char *sha256;        /* of a copy: 64 hex digits; else NULL */
 };
 typedef void sqlite_fn(void *context, const struct sqlite_result *result);
 

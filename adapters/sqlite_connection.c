@@ -67,6 +67,29 @@ sqlite_connection_ask(sqlite3 *database, const char *sql, const char *path, char
 	return 0;
 }
 
+static int
+ask_number(sqlite3 *database, const char *sql, const char *path, uint64_t *ret_number, struct error *error)
+{
+	cleanup_free char *row = NULL;
+	if (sqlite_connection_ask(database, sql, path, &row, error) != 0 || row == NULL)
+		return -1;
+	*ret_number = strtoull(row, NULL, 10);
+	return 0;
+}
+
+int
+sqlite_connection_measure(sqlite3 *database, const char *path, struct sqlite_result *result, struct error *error)
+{
+	uint64_t tables, free_pages;
+	if (ask_number(database, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'", path, &tables, error) !=
+		0 ||
+	    ask_number(database, "PRAGMA freelist_count", path, &free_pages, error) != 0)
+		return -1;
+	result->tables = tables;
+	result->free_pages = free_pages;
+	return 0;
+}
+
 /* The words SQLite has for the connection's last failure, or for the bare code. */
 static const char *
 sqlite_words(sqlite3 *database, int code)

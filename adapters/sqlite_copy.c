@@ -255,18 +255,21 @@ int
 sqlite_copy(const char *path, const char *target, int descriptor, struct sqlite_result *result, struct error *error)
 {
 	struct sqlite_look look;
-	uint64_t pages = 0, bytes = 0, tables = 0;
+	struct sqlite_result measured = {.bytes = 0};
+	uint64_t pages = 0, bytes = 0;
 	cleanup_free char *sha256 = NULL;
 	if (sqlite_look(path, &look, error) != 0 || sqlite_descriptor_register(descriptor, error) != 0 ||
 	    copy_whole(path, target, &pages, error) != 0 || finish_file(target, descriptor, pages, error) != 0 ||
 	    sqlite_look_at_copy(path, descriptor, pages, &bytes, error) != 0 ||
-	    sqlite_check(SQLITE_DESCRIPTOR_NAME, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path, &tables, error) != 0 ||
+	    sqlite_check(SQLITE_DESCRIPTOR_NAME, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path, &measured, error) !=
+		0 ||
 	    digest_file(target, descriptor, &sha256, error) != 0)
 		return -1;
 	replace_string(&result->journal_mode, look.journal_mode);
 	replace_string(&result->sha256, sha256);
 	result->bytes = bytes;
 	result->pages = pages;
-	result->tables = tables;
+	result->free_pages = measured.free_pages;
+	result->tables = measured.tables;
 	return 0;
 }

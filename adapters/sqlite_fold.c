@@ -32,7 +32,7 @@ check_checkpoint(const char *row, const char *path, struct error *error)
  * show (in another PID namespace, or not ours to see): an open WAL database is locked even while idle. The
  * first read rolls a hot journal back. */
 static int
-fold_alone(const char *path, struct error *error)
+fold_alone(const char *path, struct sqlite_result *measured, struct error *error)
 {
 	static const char *const statements[] = {
 	    "PRAGMA locking_mode = EXCLUSIVE",
@@ -47,7 +47,8 @@ fold_alone(const char *path, struct error *error)
 			return -1;
 	cleanup_free char *row = NULL;
 	if (sqlite_connection_ask(database, "PRAGMA wal_checkpoint(TRUNCATE)", path, &row, error) != 0 ||
-	    check_checkpoint(row, path, error) != 0)
+	    check_checkpoint(row, path, error) != 0 ||
+	    sqlite_connection_measure(database, path, measured, error) != 0)
 		return -1;
 	return close_checked(&database, path, error);
 }
@@ -97,13 +98,16 @@ int
 sqlite_fold(const char *path, struct sqlite_result *result, struct error *error)
 {
 	struct sqlite_look before, after;
-	if (sqlite_look(path, &before, error) != 0 || fold_alone(path, error) != 0 ||
+	struct sqlite_result measured = {.bytes = 0};
+	if (sqlite_look(path, &before, error) != 0 || fold_alone(path, &measured, error) != 0 ||
 	    drop_wal_index(path, error) != 0 || sqlite_look(path, &after, error) != 0 ||
 	    check_alone(path, &after, error) != 0)
 		return -1;
 	replace_string(&result->journal_mode, after.journal_mode);
 	result->bytes = after.bytes;
 	result->pages = after.pages;
+	result->free_pages = measured.free_pages;
+	result->tables = measured.tables;
 	result->wal_folded = before.wal_frames;
 	return 0;
 }

@@ -145,11 +145,11 @@ work(int argument_count, char **arguments, struct sqlite_result *result, struct 
 static int
 answer(const struct sqlite_result *result)
 {
-	json_t *object = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:b, s:I, s:I, s:s*}", "code",
+	json_t *object = json_pack("{s:s, s:s*, s:s*, s:s*, s:I, s:b, s:I, s:I, s:I, s:s*}", "code",
 	    error_code_word(result->error.code), "message", result->error.message, "hint", result->error.hint,
 	    "journal_mode", result->journal_mode, "bytes", (json_int_t)result->bytes, "wal_folded",
-	    (int)result->wal_folded, "pages", (json_int_t)result->pages, "tables", (json_int_t)result->tables,
-	    "sha256", result->sha256);
+	    (int)result->wal_folded, "pages", (json_int_t)result->pages, "free_pages", (json_int_t)result->free_pages,
+	    "tables", (json_int_t)result->tables, "sha256", result->sha256);
 	int code = object == NULL ? -1 : json_dumpf(object, stdout, JSON_COMPACT);
 	json_decref(object);
 	if (code != 0 || putchar('\n') == EOF || fflush(stdout) != 0)

@@ -60,6 +60,9 @@ void sqlite_connection_close(sqlite3 **database); /* for errors: what close says
  * there was none. The caller owns *ret_row; it may be NULL. */
 int sqlite_connection_ask(sqlite3 *database, const char *sql, const char *path, char **ret_row, struct error *error);
 
+/* Asks for `tables` and `free_pages` of the result. */
+int sqlite_connection_measure(sqlite3 *database, const char *path, struct sqlite_result *result, struct error *error);
+
 /* The error record for what `code` (of the connection, or SQLite's own) says about the database at `path`. */
 int sqlite_connection_error(sqlite3 *database, int code, const char *path, struct error *error);
 
@@ -75,9 +78,9 @@ int sqlite_copy_open(const char *path, const char *target, int *ret_descriptor, 
 int
 sqlite_copy(const char *path, const char *target, int descriptor, struct sqlite_result *result, struct error *error);
 
-/* quick_check of what `name` and `flags` open (see sqlite_connection_open), in a read transaction. `ret_tables` may
- * be NULL. */
-int sqlite_check(const char *name, int flags, const char *path, uint64_t *ret_tables, struct error *error);
+/* quick_check of what `name` and `flags` open (see sqlite_connection_open), in a read transaction; measures it into
+ * `result`, which may be NULL. */
+int sqlite_check(const char *name, int flags, const char *path, struct sqlite_result *result, struct error *error);
 
 /* ---- a file without a name (sqlite_descriptor.c) ---- */
 

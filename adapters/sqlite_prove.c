@@ -106,19 +106,8 @@ judge(const char *finding, int stand_ins, const char *path, struct error *error)
 	return error_hint(error, "restore it from a snapshot, or try sqlite3's .recover on a copy");
 }
 
-static int
-count_tables(sqlite3 *database, const char *path, uint64_t *ret_tables, struct error *error)
-{
-	cleanup_free char *row = NULL;
-	static const char question[] = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
-	if (sqlite_connection_ask(database, question, path, &row, error) != 0)
-		return -1;
-	*ret_tables = strtoull(row, NULL, 10);
-	return 0;
-}
-
 int
-sqlite_check(const char *name, int flags, const char *path, uint64_t *ret_tables, struct error *error)
+sqlite_check(const char *name, int flags, const char *path, struct sqlite_result *result, struct error *error)
 {
 	static const char *const statements[] = {
 	    "PRAGMA query_only = ON",
@@ -141,7 +130,7 @@ sqlite_check(const char *name, int flags, const char *path, uint64_t *ret_tables
 	if (quick_check(database, path, &stand_ins, &finding, error) != 0 ||
 	    judge(finding, stand_ins, path, error) != 0)
 		return -1;
-	return ret_tables == NULL ? 0 : count_tables(database, path, ret_tables, error);
+	return result == NULL ? 0 : sqlite_connection_measure(database, path, result, error);
 }
 
 /* https://sqlite.org/uri.html: every byte that could mean something is written as %XX. */

@@ -194,12 +194,15 @@ test_a_database_without_a_wal_at_rest(void **state)
 	struct fixture *fixture = *state;
 	struct stat before;
 	make_with(fixture, TABLE "CREATE TABLE u(v); CREATE INDEX w ON u(v);" ROWS("3000"));
+	make_with(fixture, "CREATE TABLE gone AS SELECT * FROM t; DROP TABLE gone;");
 	assert_int_equal(stat(fixture->path, &before), 0);
 	cleanup_copying struct copying copying = {0};
 	copy_path(fixture, fixture->path, &copying);
 	expect_good_copy(fixture, &copying);
 	assert_string_equal(copying.outcome.result.journal_mode, "delete");
 	assert_int_equal(copying.outcome.result.tables, 2);
+	assert_int_equal(ask_path(target, "PRAGMA freelist_count"), copying.outcome.result.free_pages);
+	assert_true(copying.outcome.result.free_pages > 0);
 	assert_int_equal(ask_path(target, "SELECT count(*) FROM t"), 3000);
 	assert_no_side_files(fixture);
 	expect_untouched(fixture, &before);

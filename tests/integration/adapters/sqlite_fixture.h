@@ -188,6 +188,7 @@ take_outcome(void *context, const struct sqlite_result *result)
 	outcome->result.bytes = result->bytes;
 	outcome->result.wal_folded = result->wal_folded;
 	outcome->result.pages = result->pages;
+	outcome->result.free_pages = result->free_pages;
 	outcome->result.tables = result->tables;
 	outcome->result.sha256 = xstrdup_null(result->sha256);
 }
@@ -304,7 +305,7 @@ write_at(const char *path, off_t place, const void *bytes, size_t length)
 /* ---- helpers that are scripts: what they may answer ---- */
 
 #define ANSWER(code, numbers) "{\"code\":\"" code "\",\"journal_mode\":\"wal\",\"wal_folded\":true," numbers "}"
-#define NUMBERS               "\"bytes\":1,\"pages\":1,\"tables\":0"
+#define NUMBERS               "\"bytes\":1,\"pages\":1,\"free_pages\":0,\"tables\":0"
 #define DIGEST                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define PROGRESS              "{\"done\":1,\"total\":2}"
 

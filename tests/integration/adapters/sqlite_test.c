@@ -29,6 +29,25 @@ test_fold_brings_the_wal_of_a_killed_service_home(void **state)
 }
 
 static void
+test_fold_tells_what_the_database_holds(void **state)
+{
+	struct fixture *fixture = *state;
+	leave_with(fixture, WAL_MODE "PRAGMA wal_autocheckpoint=0;" TABLE "CREATE TABLE u(v);" ROWS("5000"));
+	cleanup_outcome struct outcome full = {0}, emptied = {0};
+	fold_path(fixture, fixture->path, &full);
+	assert_good(&full);
+	assert_int_equal(full.result.tables, 2);
+	assert_int_equal(full.result.free_pages, 0);
+	/* Its file is as long as before. */
+	make_with(fixture, "DELETE FROM t; DROP TABLE u;");
+	fold_path(fixture, fixture->path, &emptied);
+	assert_good(&emptied);
+	assert_int_equal(emptied.result.pages, full.result.pages);
+	assert_int_equal(emptied.result.tables, 1);
+	assert_true(emptied.result.free_pages > full.result.pages * 9 / 10);
+}
+
+static void
 test_fold_keeps_its_hands_off_a_held_database(void **state)
 {
 	struct fixture *fixture = *state;
@@ -416,10 +435,13 @@ test_a_helper_that_does_not_answer_is_no_success(void **state)
 	    {"echo '" GOOD_ANSWER "'; echo '" GOOD_ANSWER "'", "exited with 0"},
 	    {"echo '{\"code\":\"none\"}'", "exited with 0"},
 	    {"echo '" ANSWER("rumour", NUMBERS) "'; exit 1", "exited with 1"},
-	    {"echo '" ANSWER("none", "\"bytes\":-1,\"pages\":1,\"tables\":0") "'", "exited with 0"},
-	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":-1,\"tables\":0") "'", "exited with 0"},
-	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"tables\":-1") "'", "exited with 0"},
-	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":-1,\"pages\":1,\"free_pages\":0,\"tables\":0") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":-1,\"free_pages\":0,\"tables\":0") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"free_pages\":-1,\"tables\":0") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"free_pages\":2,\"tables\":0") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"free_pages\":0,\"tables\":-1") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"tables\":0") "'", "exited with 0"},
+	    {"echo '" ANSWER("none", "\"bytes\":1,\"pages\":1,\"free_pages\":0") "'", "exited with 0"},
 	    {"echo '" ANSWER("none", NUMBERS ",\"sha256\":\"" DIGEST "\"") "'", "exited with 0"},
 	    {"echo '" PROGRESS "'; echo '" GOOD_ANSWER "'", "exited with 0"},
 	    {"printf '%s' '" GOOD_ANSWER "' | cut -c1-40", "exited with 0"},
@@ -480,6 +502,7 @@ main(int argument_count, char **arguments)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	    TEST(test_fold_brings_the_wal_of_a_killed_service_home),
+	    TEST(test_fold_tells_what_the_database_holds),
 	    TEST(test_fold_keeps_its_hands_off_a_held_database),
 	    TEST(test_fold_sees_the_holder_of_a_side_file),
 	    TEST(test_fold_finds_a_holder_that_proc_does_not_show),
