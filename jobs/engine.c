@@ -144,6 +144,7 @@ prepare_record(struct job *job, enum job_state next, int64_t now)
 		replace_string(&record->snapshot_id, NULL);
 		strings_free(record->sources_filled);
 		record->sources_filled = NULL;
+		datum_list_clear(&record->data);
 		error_clear(&record->error);
 		job->to_stop = job->frozen = false;
 		job->start_rounds = 0;

@@ -195,6 +195,7 @@ job_record_clear(struct job_record *job)
 	free(job->service);
 	free(job->snapshot_id);
 	strings_free(job->sources_filled);
+	datum_list_clear(&job->data);
 	free(job->waiting);
 	free(job->summary);
 	error_clear(&job->error);

@@ -7,6 +7,7 @@
 
 #include "adapters/systemd.h"
 #include "core/error.h"
+#include "jobs/datum.h"
 #include "jobs/service.h"
 
 /* X(name, word, what a person reads) */
@@ -131,13 +132,15 @@ struct job_record {
 	uint64_t missing_count;
 	char **sources_filled; /* the declared sources that hold something in this attempt (jobs/sources.h); NULL: not
 				* known, and not read by journal_survey */
-	bool unindexed;        /* an upload was cut that may have stored much: see step_repair_index */
-	int64_t away_since;    /* when the first obligation of this attempt was recorded */
-	int64_t away;          /* microseconds the service was away in all attempts, as far as it is over */
-	char *waiting;         /* why it waits for another attempt, in words; NULL: it does not */
-	char *summary;         /* what a retention or prune did, in words; NULL: nothing yet, or a backup */
-	struct error error;    /* the verdict so far: why it failed or what is missing; NONE while all is well */
-	struct service spec;   /* frozen when submitted */
+	struct datum_list data; /* the databases as this attempt has taken them, from the moment restic begins; not
+				 * read by journal_survey */
+	bool unindexed;         /* an upload was cut that may have stored much: see step_repair_index */
+	int64_t away_since;     /* when the first obligation of this attempt was recorded */
+	int64_t away;           /* microseconds the service was away in all attempts, as far as it is over */
+	char *waiting;          /* why it waits for another attempt, in words; NULL: it does not */
+	char *summary;          /* what a retention or prune did, in words; NULL: nothing yet, or a backup */
+	struct error error;     /* the verdict so far: why it failed or what is missing; NONE while all is well */
+	struct service spec;    /* frozen when submitted */
 };
 
 void job_record_clear(struct job_record *job);

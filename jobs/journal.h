@@ -102,7 +102,8 @@ int journal_jobs(struct journal *journal, const struct job_filter *filter, journ
 /* The one way to change a job: writes all fields of `job` but its spec, and if `from` differs from job->state
  * or `force` is set appends the transition row; at once, in one transaction. `event` is the word of what
  * happened, `message` words for people or NULL. With job->state terminal and the outcome complete, `last
- * good` of the service is written too. */
+ * good` of the service is written too; with `files` 0, as of a snapshot that does not tell, the files and bytes in it
+ * stay those of the backup before. */
 int journal_update_job(struct journal *journal, const struct job_record *job, enum job_state from, bool force,
     const char *event, const char *message, struct error *error);
 
@@ -173,7 +174,8 @@ struct last_good {
 	int64_t at; /* when the job ended */
 	char *snapshot_id;
 	uint64_t files, bytes, bytes_added;
-	char **sources; /* the job's sources_filled; NULL: not known */
+	char **sources;         /* the job's sources_filled; NULL: not known */
+	struct datum_list data; /* the job's; none: not known, or it has none */
 };
 /* 1, 0 (never), -1. */
 int journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error);
@@ -191,7 +193,7 @@ journal_good_since(struct journal *journal, int64_t since, journal_name_fn *each
  * with job_id 0 if there is none. `index` is that of the service; `ret_goods` has room for `count`, is zeroed, and is
  * the caller's to clear, after a failure too. The jobs come without their specs, which are not looked at: a row that
  * only its spec makes unreadable is among them, any other unreadable row is skipped. Jobs and last good backups come
- * without their sources. No transaction may be open. */
+ * without their sources and data. No transaction may be open. */
 typedef bool journal_survey_fn(void *context, size_t index, struct job_record *job);
 int journal_survey(struct journal *journal, const char *const *services, size_t count, journal_survey_fn *each,
     void *context, struct last_good *ret_goods, struct error *error);

@@ -149,7 +149,8 @@ int journal_newer(const struct journal *journal, int64_t version, int64_t known,
 
 /* ---- rows of jobs ---- */
 
-/* The columns of a job in the order they are selected; the spec and the sources come last, where they are wanted. */
+/* The columns of a job in the order they are selected; the spec, the sources and the data come last, where they are
+ * wanted. */
 enum job_column {
 	COLUMN_ID,
 	COLUMN_RUN_ID,
@@ -180,6 +181,7 @@ enum job_column {
 	COLUMN_ERROR_HINT,
 	COLUMN_SPEC,
 	COLUMN_SOURCES,
+	COLUMN_DATA,
 };
 
 #define JOB_COLUMNS                                                                                                  \
@@ -188,12 +190,12 @@ enum job_column {
 	"away_since, away,"                                                                                          \
 	" waiting, summary, error_code, error_message, error_hint"
 
-/* A job from a row of JOB_COLUMNS, without its spec and its sources. -1 with the reason why the row cannot be read;
- * *ret_job is then untouched. */
+/* A job from a row of JOB_COLUMNS, without its spec, its sources and its data. -1 with the reason why the row cannot
+ * be read; *ret_job is then untouched. */
 int journal_read_columns(const struct statement *row, struct job_record *ret_job, struct error *reason);
 
-/* The last good backups of the services whose names lie between two of them, as strcmp has it, without their sources.
- * `each` gets what is in *good. */
+/* The last good backups of the services whose names lie between two of them, as strcmp has it, without their sources
+ * and data. `each` gets what is in *good. */
 typedef void journal_good_fn(void *context, const char *service, struct last_good *good);
 int journal_last_goods(struct journal *journal, const char *first, const char *last, journal_good_fn *each,
     void *context, struct error *error);

@@ -9,7 +9,8 @@
 
 /* ---- reading a row ---- */
 
-static const char job_query[] = "SELECT " JOB_COLUMNS ", spec, sources FROM job WHERE id = ? AND quarantined = 0";
+static const char job_query[] =
+    "SELECT " JOB_COLUMNS ", spec, sources, data FROM job WHERE id = ? AND quarantined = 0";
 
 static const struct {
 	enum job_column column;
@@ -123,6 +124,7 @@ read_job(const struct statement *row, struct job_record *ret_job, struct error *
 	if (journal_read_columns(row, &job, reason) < 0 || read_spec(row, &job, reason) < 0)
 		return -1;
 	job.sources_filled = sources_unpack((const char *)sqlite3_column_text(row->handle, COLUMN_SOURCES));
+	datum_list_unpack((const char *)sqlite3_column_text(row->handle, COLUMN_DATA), &job.data);
 	*ret_job = job;
 	job = (struct job_record){.id = 0};
 	return 0;
@@ -220,6 +222,7 @@ static int
 write_job(struct journal *journal, const struct job_record *job, struct error *error)
 {
 	cleanup_free char *sources = sources_pack(job->sources_filled);
+	cleanup_free char *data = datum_list_pack(&job->data);
 	const struct value values[] = {
 	    text_value(job_state_word(job->state)),
 	    text_value(job_outcome_word(job->outcome)),
@@ -236,6 +239,7 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 	    integer_value((int64_t)job->bytes_added),
 	    integer_value((int64_t)job->missing_count),
 	    text_value(sources),
+	    text_value(data),
 	    integer_value(job->unindexed),
 	    integer_value(job->away_since),
 	    integer_value(job->away),
@@ -250,7 +254,8 @@ write_job(struct journal *journal, const struct job_record *job, struct error *e
 		"UPDATE job SET state = ?, outcome = ?, attempt = ?, busy = ?, due_at = ?, started_at = ?, ended_at "
 		"= ?,"
 		" state_since = ?, snapshot_begun = ?, snapshot_id = ?, files = ?, bytes = ?, bytes_added = ?,"
-		" missing_count = ?, sources = ?, unindexed = ?, away_since = ?, away = ?, waiting = ?, summary = ?,"
+		" missing_count = ?, sources = ?, data = ?, unindexed = ?, away_since = ?, away = ?, waiting = ?, "
+		"summary = ?,"
 		" error_code = ?, error_message = ?, error_hint = ? WHERE id = ?",
 		values, ARRAY_LENGTH(values), error) < 0)
 		return -1;
@@ -277,15 +282,19 @@ static int
 write_last_good(struct journal *journal, const struct job_record *job, struct error *error)
 {
 	cleanup_free char *sources = sources_pack(job->sources_filled);
+	cleanup_free char *data = datum_list_pack(&job->data);
+	/* A snapshot that was found again may not tell its size: the next one is judged by the one before it. */
 	return journal_execute(journal,
-	    "INSERT INTO last_good (service, job_id, at, snapshot_id, files, bytes, bytes_added, sources)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+	    "INSERT INTO last_good (service, job_id, at, snapshot_id, files, bytes, bytes_added, sources, data)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	    " ON CONFLICT (service) DO UPDATE SET job_id = excluded.job_id, at = excluded.at,"
-	    " snapshot_id = excluded.snapshot_id, files = excluded.files, bytes = excluded.bytes,"
-	    " bytes_added = excluded.bytes_added, sources = excluded.sources",
+	    " snapshot_id = excluded.snapshot_id,"
+	    " files = CASE WHEN excluded.files > 0 THEN excluded.files ELSE files END,"
+	    " bytes = CASE WHEN excluded.files > 0 THEN excluded.bytes ELSE bytes END,"
+	    " bytes_added = excluded.bytes_added, sources = excluded.sources, data = excluded.data",
 	    VALUES(text_value(job->service), integer_value(job->id), integer_value(job->ended_at),
 		text_value(job->snapshot_id), integer_value((int64_t)job->files), integer_value((int64_t)job->bytes),
-		integer_value((int64_t)job->bytes_added), text_value(sources)),
+		integer_value((int64_t)job->bytes_added), text_value(sources), text_value(data)),
 	    error);
 }
 

@@ -29,7 +29,7 @@ int
 journal_last_good(struct journal *journal, const char *service, struct last_good *ret_good, struct error *error)
 {
 	cleanup_statement struct statement *row = NULL;
-	if (journal_query(journal, "SELECT " GOOD_COLUMNS ", sources FROM last_good WHERE service = ?",
+	if (journal_query(journal, "SELECT " GOOD_COLUMNS ", sources, data FROM last_good WHERE service = ?",
 		VALUES(text_value(service)), &row, error) < 0)
 		return -1;
 	int found = journal_step(journal, row, error);
@@ -38,6 +38,7 @@ journal_last_good(struct journal *journal, const char *service, struct last_good
 	if (!read_good(row, ret_good))
 		return 0;
 	ret_good->sources = sources_unpack((const char *)sqlite3_column_text(row->handle, GOOD_COLUMN_COUNT));
+	datum_list_unpack((const char *)sqlite3_column_text(row->handle, GOOD_COLUMN_COUNT + 1), &ret_good->data);
 	return 1;
 }
 
@@ -76,6 +77,7 @@ last_good_clear(struct last_good *good)
 {
 	free(good->snapshot_id);
 	strings_free(good->sources);
+	datum_list_clear(&good->data);
 	*good = (struct last_good){.job_id = 0};
 }
 

@@ -152,7 +152,11 @@ static const char version_2[] = "ALTER TABLE job ADD COLUMN busy INTEGER NOT NUL
 static const char version_3[] = "ALTER TABLE job ADD COLUMN sources TEXT;"
 				"ALTER TABLE last_good ADD COLUMN sources TEXT;";
 
-static const char *const steps[] = {version_1, version_2, version_3};
+/* How large each database was. */
+static const char version_4[] = "ALTER TABLE job ADD COLUMN data TEXT;"
+				"ALTER TABLE last_good ADD COLUMN data TEXT;";
+
+static const char *const steps[] = {version_1, version_2, version_3, version_4};
 
 const struct migration_list journal_migrations = {.steps = steps, .count = (int)ARRAY_LENGTH(steps)};
 

@@ -151,6 +151,8 @@ have_snapshot(struct job *job)
 {
 	assert_null(job->record.sources_filled);
 	strings_add(&job->record.sources_filled, "/srv");
+	assert_int_equal(job->record.data.count, 0);
+	datum_list_add(&job->record.data, &(struct datum){.name = (char *)"/srv/db"});
 	replace_string(&job->record.snapshot_id, "0123abcd");
 }
 
@@ -316,7 +318,7 @@ count_transition(void *context, const struct job *job, enum job_state from, enum
 	}
 	/* The next attempt looks again. */
 	if (state == JOB_DELAYING)
-		assert_null(job->record.sources_filled);
+		assert_true(job->record.sources_filled == NULL && job->record.data.count == 0);
 	if (job_state_is_terminal(state))
 		simulation->ended[job->record.outcome]++;
 }

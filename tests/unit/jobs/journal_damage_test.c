@@ -197,7 +197,7 @@ other_bad_rows_are_set_aside_once(void **state)
 	struct run_record run;
 	assert_fails_with(journal_run(journal, 1, &run, &error), &error, ERROR_JOURNAL_DAMAGED);
 	assert_quarantined(journal, 5);
-	meddle(fixture, "INSERT INTO last_good VALUES ('web', 1, -1, 'x', 1, 1, 1, NULL)");
+	meddle(fixture, "INSERT INTO last_good VALUES ('web', 1, -1, 'x', 1, 1, 1, NULL, NULL)");
 	struct last_good good;
 	assert_int_equal(journal_last_good(journal, "web", &good, &error), 0);
 }

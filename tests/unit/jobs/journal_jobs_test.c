@@ -318,6 +318,9 @@ a_listing_function_may_use_the_journal(void **state)
 	assert_peek(fixture, "SELECT count(*) FROM note", "3");
 }
 
+#define shop_of(size)                                                                                                \
+	(struct datum){.kind = DATUM_POSTGRES, .name = (char *)"shop", .bytes = (size), .used = (size), .tables = 2}
+
 static void
 an_update_keeps_every_field(void **state)
 {
@@ -339,6 +342,7 @@ an_update_keeps_every_field(void **state)
 	job.missing_count = 8;
 	strings_add(&job.sources_filled, "/srv/web");
 	strings_add(&job.sources_filled, "/srv/\"o'hara\"");
+	datum_list_add(&job.data, &shop_of(4096));
 	job.away_since = NOW + 9;
 	job.away = 10;
 	error_set(&job.error, ERROR_SOURCE_PARTLY_UNREADABLE, "eight files are missing");
@@ -364,6 +368,9 @@ an_update_keeps_every_field(void **state)
 	assert_int_equal(strings_count(found.sources_filled), 2);
 	assert_string_equal(found.sources_filled[0], "/srv/web");
 	assert_string_equal(found.sources_filled[1], "/srv/\"o'hara\"");
+	assert_int_equal(found.data.count, 1);
+	assert_string_equal(found.data.items[0].name, "shop");
+	assert_int_equal(found.data.items[0].used, 4096);
 	assert_int_equal(found.away_since, NOW + 9);
 	assert_int_equal(found.away, 10);
 	assert_int_equal(found.error.code, ERROR_SOURCE_PARTLY_UNREADABLE);
@@ -556,6 +563,75 @@ sources_that_are_nonsense_are_not_known(void **state)
 	assert_int_equal(quarantined, 0);
 }
 
+/* ---- how large it was ---- */
+
+/* Ends a job of the service `web` whose snapshot has so many files and bytes, and a dump of the size (0: none). */
+static void
+end_with_size(struct fixture *fixture, uint64_t files, uint64_t bytes, uint64_t dump, enum job_outcome outcome)
+{
+	int64_t id = submit_one(fixture->journal, RUN_MANUAL, NULL, "web");
+	cleanup_job struct job_record job = load_job(fixture->journal, id);
+	job.files = files;
+	job.bytes = bytes;
+	if (dump > 0)
+		datum_list_add(&job.data, &shop_of(dump));
+	move_job(fixture->journal, &job, JOB_SNAPSHOT);
+	fixture_reopen(fixture);
+	end_job(fixture->journal, id, JOB_PRUNED, outcome);
+}
+
+/* What the last good backup of `web` says: "FILES BYTES DUMP", the last -1 where there is none. */
+static void
+assert_size(struct fixture *fixture, const char *expected)
+{
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	cleanup_last_good struct last_good good = {.job_id = 0};
+	assert_int_equal(journal_last_good(fixture->journal, "web", &good, &error), 1);
+	const struct datum *dump = datum_list_find(&good.data, &shop_of(0));
+	cleanup_free char *words = xasprintf("%llu %llu %lld", (unsigned long long)good.files,
+	    (unsigned long long)good.bytes, dump == NULL ? -1 : (long long)dump->used);
+	assert_string_equal(words, expected);
+}
+
+static void
+the_last_good_backup_knows_how_large_it_was(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_open(fixture);
+	end_with_size(fixture, 7, 1000, 600, OUTCOME_COMPLETE);
+	assert_size(fixture, "7 1000 600");
+	end_with_size(fixture, 3, 100, 60, OUTCOME_PARTIAL);
+	assert_size(fixture, "7 1000 600");
+	end_with_size(fixture, 8, 0, 0, OUTCOME_COMPLETE);
+	assert_size(fixture, "8 0 -1");
+}
+
+/* restic before 0.17 does not tell the size of a snapshot that was found again. */
+static void
+a_backup_without_a_size_leaves_that_of_the_one_before(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_open(fixture);
+	end_with_size(fixture, 0, 0, 600, OUTCOME_COMPLETE);
+	assert_size(fixture, "0 0 600");
+	end_with_size(fixture, 7, 1000, 600, OUTCOME_COMPLETE);
+	end_with_size(fixture, 0, 0, 700, OUTCOME_COMPLETE);
+	assert_size(fixture, "7 1000 700");
+}
+
+static void
+data_that_is_nonsense_is_not_known(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_open(fixture);
+	end_with_size(fixture, 7, 1000, 600, OUTCOME_COMPLETE);
+	meddle(fixture, "UPDATE last_good SET data = '[{\"name\":\"shop\"}]'; UPDATE job SET data = 'shop'");
+	assert_size(fixture, "7 1000 -1");
+	cleanup_job struct job_record job = load_job(fixture->journal, 1);
+	assert_int_equal(job.data.count, 0);
+	assert_int_equal(job.outcome, OUTCOME_COMPLETE);
+}
+
 /* ---- notes, children, repositories ---- */
 
 static void
@@ -663,6 +739,9 @@ main(void)
 	    fixture_test(only_a_complete_job_is_the_last_good_one),
 	    fixture_test(the_last_good_backup_knows_which_sources_held_something),
 	    fixture_test(sources_that_are_nonsense_are_not_known),
+	    fixture_test(the_last_good_backup_knows_how_large_it_was),
+	    fixture_test(a_backup_without_a_size_leaves_that_of_the_one_before),
+	    fixture_test(data_that_is_nonsense_is_not_known),
 	    fixture_test(five_hundred_notes_are_kept),
 	    fixture_test(children_are_known_until_they_are_crossed_off),
 	    fixture_test(repositories_are_remembered),

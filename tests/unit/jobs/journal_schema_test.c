@@ -166,6 +166,28 @@ a_journal_of_version_2_is_still_read(void **state)
 }
 
 static void
+a_journal_of_version_3_is_still_read(void **state)
+{
+	struct fixture *fixture = *state;
+	load_dump(fixture, "journal_version_3.sql");
+	struct journal *journal = fixture_open(fixture);
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	assert_string_equal(journal_identity(journal), "5ec0de5ec0de5ec3");
+
+	cleanup_job struct job_record job = load_job(journal, 1);
+	assert_int_equal(job.outcome, OUTCOME_COMPLETE);
+	assert_string_equal(job.sources_filled[0], "/srv/web");
+	cleanup_last_good struct last_good good = {.job_id = 0};
+	assert_int_equal(journal_last_good(journal, "web", &good, &error), 1);
+	assert_int_equal(good.files, 3);
+	assert_string_equal(good.sources[0], "/srv/web");
+	/* What that program did not know. */
+	assert_int_equal(job.data.count, 0);
+	assert_int_equal(good.data.count, 0);
+	assert_same_schema_as_new(fixture);
+}
+
+static void
 a_newer_journal_is_left_alone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -222,19 +244,20 @@ steps_are_taken_in_order_and_together(void **state)
 	cleanup_error struct error error = {.code = ERROR_NONE};
 
 	const char *const broken[] = {journal_migrations.steps[0], journal_migrations.steps[1],
-	    journal_migrations.steps[2], "ALTER TABLE job ADD COLUMN colour TEXT",
+	    journal_migrations.steps[2], journal_migrations.steps[3], "ALTER TABLE job ADD COLUMN colour TEXT",
 	    "CREATE TABLE more (x INTEGER) STRICT; ALTER TABLE nowhere ADD COLUMN y TEXT"};
 	assert_fails_with(
-	    journal_migrate(journal, &(struct migration_list){broken, 5}, &error), &error, ERROR_JOURNAL);
-	assert_peek(fixture, "PRAGMA user_version", "3");
+	    journal_migrate(journal, &(struct migration_list){broken, 6}, &error), &error, ERROR_JOURNAL);
+	assert_peek(fixture, "PRAGMA user_version", "4");
 	assert_peek(fixture, "SELECT count(*) FROM pragma_table_info('job') WHERE name = 'colour'", "0");
 	assert_peek(fixture, "SELECT count(*) FROM sqlite_schema WHERE name = 'more'", "0");
 
 	const char *const good[] = {journal_migrations.steps[0], journal_migrations.steps[1],
-	    journal_migrations.steps[2], "ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'"};
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 5}, &error), &error);
-	assert_success(journal_migrate(journal, &(struct migration_list){good, 5}, &error), &error);
-	assert_peek(fixture, "PRAGMA user_version", "5");
+	    journal_migrations.steps[2], journal_migrations.steps[3], "ALTER TABLE job ADD COLUMN colour TEXT",
+	    "UPDATE job SET colour = 'blue'"};
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 6}, &error), &error);
+	assert_success(journal_migrate(journal, &(struct migration_list){good, 6}, &error), &error);
+	assert_peek(fixture, "PRAGMA user_version", "6");
 	assert_peek(fixture, "SELECT colour FROM job", "blue");
 	cleanup_job struct job_record job = load_job(journal, id);
 	assert_string_equal(job.spec.name, "web");
@@ -361,6 +384,7 @@ main(void)
 	    fixture_test(history_is_append_only),
 	    fixture_test(a_journal_of_version_1_is_still_read),
 	    fixture_test(a_journal_of_version_2_is_still_read),
+	    fixture_test(a_journal_of_version_3_is_still_read),
 	    fixture_test(a_newer_journal_is_left_alone),
 	    fixture_test(the_database_of_another_program_is_left_alone),
 	    fixture_test(steps_are_taken_in_order_and_together),
