@@ -94,6 +94,15 @@ copy_progressed(void *context, uint64_t done, uint64_t total)
 	job_progress(context, &progress);
 }
 
+void
+live_note_size(struct database_copy *copy, const struct sqlite_result *result)
+{
+	copy->bytes = result->bytes;
+	copy->pages = result->pages;
+	copy->free_pages = result->free_pages;
+	copy->tables = result->tables;
+}
+
 static void
 database_copied(void *context, const struct sqlite_result *result)
 {
@@ -107,9 +116,7 @@ database_copied(void *context, const struct sqlite_result *result)
 		job_step_finished(job, &result->error);
 		return;
 	}
-	copy->bytes = result->bytes;
-	copy->pages = result->pages;
-	copy->tables = result->tables;
+	live_note_size(copy, result);
 	copy->journal_mode = xstrdup_null(result->journal_mode);
 	copy->sha256 = xstrdup_null(result->sha256);
 	job_step_again(job, 0);

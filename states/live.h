@@ -7,11 +7,11 @@
 
 /* Of one database of the spec, in its order. */
 struct database_copy {
-	char *path; /* in the staging place; NULL: it is read where it is */
+	char *path; /* in the staging place; NULL: it is read where it is, and once folded the sizes are its own */
 	int place;  /* the database as it was when its copy was begun: held open, so that its inode stays its own; -1:
 		       none */
 	int64_t taken_at; /* wall clock */
-	uint64_t bytes, pages, tables;
+	uint64_t bytes, pages, free_pages, tables;
 	char *journal_mode; /* of the database */
 	char *sha256;
 };
@@ -21,6 +21,9 @@ bool live_service(const struct service *spec);
 
 /* As many as the spec has databases, made when first asked for. */
 struct database_copy *live_copies(struct job *job);
+
+/* What was told of its size by a fold or a copy. */
+void live_note_size(struct database_copy *copy, const struct sqlite_result *result);
 
 /* Is there room for so many bytes more in the staging place, and for the journal beside them? ERROR_NO_SPACE. */
 int live_check_room(const struct job *job, uint64_t bytes, struct error *error);

@@ -5,7 +5,6 @@
 #include "adapters/filesystem.h"
 #include "core/alloc.h"
 #include "core/log.h"
-#include "jobs/shrink.h"
 #include "states/live.h"
 #include "states/metadata.h"
 #include "states/staging.h"
@@ -188,6 +187,7 @@ run_restic(struct job *job, struct error *error)
 		return STEP_DONE;
 	job->record.snapshot_begun = true;
 	job->record.missing_count = 0;
+	size_note_data(job);
 	if (job_save(job, error) < 0)
 		return STEP_FAILED;
 
@@ -269,23 +269,6 @@ check_sources_again(struct job *job, struct error *error)
 	return live_check_places(job, error) < 0 ? STEP_FAILED : STEP_DONE;
 }
 
-static enum step_result
-judge_size(struct job *job, struct error *error)
-{
-	const struct job_record *record = &job->record;
-	struct last_good good = {0};
-	/* Before 0.17 a snapshot that was found again does not tell its size. */
-	if (record->snapshot_id == NULL || (job->taken_over && record->files == 0))
-		return STEP_DONE;
-	int found = journal_last_good(engine_journal(job->engine), record->service, &good, error);
-	const struct backup_size before = {.files = good.files, .bytes = good.bytes};
-	const struct backup_size now = {.files = record->files, .bytes = record->bytes};
-	last_good_clear(&good);
-	if (found > 0)
-		found = shrink_judge(&before, &now, record->spec.max_shrink, error);
-	return found < 0 ? STEP_FAILED : STEP_DONE;
-}
-
 static void
 leave(struct job *job)
 {
@@ -307,7 +290,7 @@ static const struct step steps[] = {
     {"restic is reading", run_restic},
     {"looking whether the service stayed down", look_again},
     {"looking at the paths again", check_sources_again},
-    {"comparing the size with the last good backup", judge_size},
+    {"comparing the size with the last good backup", step_judge_size},
     {"proving the databases readable", step_prove_databases},
     {NULL, NULL},
 };

@@ -182,6 +182,7 @@ database_folded(void *context, const struct sqlite_result *result)
 		job_step_finished(job, &result->error);
 		return;
 	}
+	live_note_size(&live_copies(job)[work->folded], result);
 	work->folded++;
 	job_step_again(job, 0);
 }

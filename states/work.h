@@ -127,6 +127,15 @@ extern const struct step retention_steps[], prune_steps[];
 /* The first step of both: one that was cut by the runner's death begins anew, as the next attempt. */
 enum step_result step_begin_anew(struct job *job, struct error *error);
 
+/* ---- size.c: is it as large as the last good one? ---- */
+
+/* Notes in the job's row how large each database is, as it was taken: before restic begins, so that a snapshot that
+ * is found again after our death has its data, too. */
+void size_note_data(struct job *job);
+
+/* The step that judges the snapshot and each of its databases. */
+enum step_result step_judge_size(struct job *job, struct error *error);
+
 /* ---- proof.c: is what was saved readable? ---- */
 
 /* Begins to prove the stopped databases one after the other, beside the upload; nobody waits for it. */

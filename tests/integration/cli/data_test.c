@@ -2,6 +2,7 @@
  * What counts is what plain restic restores. */
 #include "tests/integration/cli/repository_world.h"
 
+#include <sqlite3.h>
 #include <sys/prctl.h>
 
 #define DEMO_SERVICE TEST_BINARY_DIR "/atelier-demo-service"
@@ -116,6 +117,21 @@ expect_no_staging(const struct world *world)
 }
 
 /* ---- SQLite ---- */
+
+#define ORDERS                                                                                                       \
+	"CREATE TABLE orders(n INTEGER PRIMARY KEY, words TEXT); CREATE TABLE customers(name TEXT);"                 \
+	"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000)"                             \
+	" INSERT INTO orders SELECT x, hex(randomblob(100)) FROM n;"
+
+static void
+run_sql(const struct world *world, const char *name, const char *sql)
+{
+	cleanup_free char *path = world_path(world, name);
+	sqlite3 *database;
+	assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(database), SQLITE_OK);
+}
 
 static void
 write_live_manifest(const struct world *world)
@@ -309,6 +325,105 @@ what_shrank_is_partial(void **state)
 	expect_run(world, "backup web", 0);
 }
 
+/* ---- a database that has collapsed ---- */
+
+/* Two databases, and beside them so much else that nobody sees in the whole what becomes of them. */
+static void
+write_shop_manifest(const struct world *world, const char *databases, const char *keys)
+{
+	const char *at = world->directory;
+	cleanup_free char *services =
+	    xasprintf("\"shop\": {\"data\": {\"sqlite\": [%s], \"files\": [\"%s/data\"]}, %s}", databases, at, keys);
+	write_manifest(world, ONE_ATTEMPT, services);
+}
+
+static void
+expect_collapse(struct world *world, const char *words)
+{
+	expect_run(world, "backup shop", 3);
+	json_t *shown = show_newest(world, "shop");
+	expect_job(shown, "pruned", "partial");
+	expect_error_code(shown, "data-shrunk");
+	expect_note(shown, words, true);
+	json_decref(shown);
+	world_run(world, "follow"); /* its retention */
+	expect_run(world, "retention --dry-run shop", 0);
+	expect_words(world->out, "shop: skipped: its newest backup");
+}
+
+static void
+check_collapse(struct world *world, const char *keys)
+{
+	static char content[2 << 20];
+	const char *at = world->directory;
+	cleanup_free char *both = xasprintf("\"%s/one/app.db\", \"%s/two/app.db\"", at, at);
+	cleanup_free char *alone = xasprintf("\"%s/two/app.db\"", at);
+	cleanup_free char *one = world_path(world, "one");
+	cleanup_free char *two = world_path(world, "two");
+	memset(content, 'x', sizeof(content) - 1);
+	world_write(world, "data/large", content);
+	assert_int_equal(mkdir(one, 0700) | mkdir(two, 0700), 0);
+	run_sql(world, "one/app.db", ORDERS);
+	run_sql(world, "two/app.db", ORDERS);
+	write_shop_manifest(world, both, keys);
+	expect_run(world, "backup shop", 0);
+
+	/* The file is as long as before. */
+	run_sql(world, "one/app.db", "DELETE FROM orders");
+	expect_collapse(world, "/one/app.db: 2 tables with ");
+	run_sql(world, "one/app.db", "VACUUM");
+	expect_collapse(world, "/one/app.db: 2 tables with ");
+	/* It is the last good backup that counts, not the last one. */
+	expect_collapse(world, "more than 50 per cent of the bytes are gone");
+	run_sql(world, "one/app.db", "DROP TABLE orders; DROP TABLE customers");
+	expect_collapse(world, "more than 50 per cent of the tables and of the bytes are gone");
+	run_sql(world, "one/app.db", ORDERS);
+	expect_run(world, "backup shop", 0);
+
+	/* One that is named no more has not collapsed. */
+	write_shop_manifest(world, alone, keys);
+	expect_run(world, "backup shop", 0);
+	run_sql(world, "two/app.db", "DELETE FROM orders");
+	expect_collapse(world, "/two/app.db: 2 tables with ");
+	cleanup_free char *allowed = xasprintf("%s, \"maxShrink\": 100", keys);
+	write_shop_manifest(world, alone, allowed);
+	expect_run(world, "backup shop", 0);
+	write_shop_manifest(world, alone, keys);
+	expect_run(world, "backup shop", 0);
+}
+
+static void
+a_live_database_that_collapsed_is_partial(void **state)
+{
+	check_collapse(*state, "\"stopForBackup\": false");
+}
+
+static void
+a_stopped_database_that_collapsed_is_partial(void **state)
+{
+	check_collapse(*state, "\"stopUnits\": [], \"preBackup\": \"true\", \"postBackup\": \"true\"");
+}
+
+/* Most of the bytes are those of a database that the manifest names no more. */
+static void
+what_the_manifest_lets_go_has_not_shrunk(void **state)
+{
+	struct world *world = *state;
+	const char *at = world->directory;
+	cleanup_free char *both = xasprintf("\"%s/one/app.db\", \"%s/two/app.db\"", at, at);
+	cleanup_free char *alone = xasprintf("\"%s/two/app.db\"", at);
+	cleanup_free char *one = world_path(world, "one");
+	cleanup_free char *two = world_path(world, "two");
+	assert_int_equal(mkdir(one, 0700) | mkdir(two, 0700), 0);
+	for (const char *const *name = (const char *const[]){"one/app.db", "two/app.db", NULL}; *name != NULL; name++)
+		run_sql(world, *name, ORDERS);
+	run_sql(world, "one/app.db", "INSERT INTO customers SELECT hex(randomblob(1 << 20))");
+	write_shop_manifest(world, both, "\"stopForBackup\": false");
+	expect_run(world, "backup shop", 0);
+	write_shop_manifest(world, alone, "\"stopForBackup\": false");
+	expect_run(world, "backup shop", 0);
+}
+
 static void
 metadata_is_in_every_snapshot_and_holds_no_secret(void **state)
 {
@@ -337,6 +452,9 @@ main(void)
 	    repository_test(what_is_excluded_by_its_own_service_is_refused),
 	    repository_test(no_exclude_takes_the_metadata_away),
 	    repository_test(what_shrank_is_partial),
+	    repository_test(a_live_database_that_collapsed_is_partial),
+	    repository_test(a_stopped_database_that_collapsed_is_partial),
+	    repository_test(what_the_manifest_lets_go_has_not_shrunk),
 	    repository_test(metadata_is_in_every_snapshot_and_holds_no_secret),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,6 +171,78 @@ a_database_that_is_not_there(void **state)
 	expect_failure(world, "database-missing");
 }
 
+/* ---- a dump that has collapsed ---- */
+
+static void
+expect_collapse(struct world *world, const char *words)
+{
+	expect_run(world, "backup shop", 3);
+	json_t *shown = show_newest(world, "shop");
+	expect_job(shown, "pruned", "partial");
+	expect_error_code(shown, "data-shrunk");
+	expect_note(shown, words, true);
+	json_decref(shown);
+	world_run(world, "follow"); /* its retention */
+	expect_run(world, "retention --dry-run shop", 0);
+	expect_words(world->out, "shop: skipped: its newest backup");
+}
+
+/* `more` is another database beside "shop", or "". */
+static void
+write_shop_manifest(const struct world *world, const char *more, const char *top)
+{
+	cleanup_free char *services =
+	    xasprintf("\"shop\": {\"data\": {\"files\": [\"%s/data\"], \"postgres\": [{\"database\":"
+		      " \"shop\", \"host\": \"%s/server\"}%s]}}",
+		world->directory, world->directory, more);
+	write_manifest(world, top, services);
+}
+
+/* Much else is in the snapshot, and the dump has only some hundred kilobytes. */
+static void
+a_dump_that_collapsed_is_partial(void **state)
+{
+	static char content[4 << 20];
+	struct world *world = *state;
+	memset(content, 'x', sizeof(content) - 1);
+	world_write(world, "data/large", content);
+	cleanup_free char *other =
+	    xasprintf(", {\"database\": \"other\", \"host\": \"%s/server\"}", world->directory);
+	tell_postgres(world,
+	    "createdb other && psql -q other -c \"CREATE TABLE many AS SELECT n, md5(n::text) AS words "
+	    "FROM generate_series(1, 50000) n\"");
+	write_shop_manifest(world, other, ONE_ATTEMPT);
+	expect_run(world, "backup shop", 0);
+
+	tell_postgres(world, "psql -q shop -c 'DELETE FROM orders WHERE n > 100'");
+	expect_collapse(world, "host='");
+	expect_collapse(world, "1 tables with ");
+	expect_collapse(world, "more than 50 per cent of the bytes are gone");
+	tell_postgres(world, "psql -q shop -c 'DROP TABLE orders'");
+	expect_collapse(world, "of the tables and of the bytes are gone");
+
+	/* The other one is let go, and this one is as it should be. */
+	write_shop_manifest(world, "", ONE_ATTEMPT ", \"maxShrink\": 100");
+	expect_run(world, "backup shop", 0);
+	write_shop_manifest(world, "", ONE_ATTEMPT);
+	expect_run(world, "backup shop", 0);
+}
+
+static void
+a_dump_that_the_manifest_lets_go_has_not_shrunk(void **state)
+{
+	struct world *world = *state;
+	cleanup_free char *other =
+	    xasprintf(", {\"database\": \"other\", \"host\": \"%s/server\"}", world->directory);
+	tell_postgres(world,
+	    "createdb other && psql -q other -c \"CREATE TABLE many AS SELECT n, md5(n::text) AS words "
+	    "FROM generate_series(1, 100000) n\"");
+	write_shop_manifest(world, other, ONE_ATTEMPT);
+	expect_run(world, "backup shop", 0);
+	write_shop_manifest(world, "", ONE_ATTEMPT);
+	expect_run(world, "backup shop", 0);
+}
+
 int
 main(void)
 {
@@ -178,6 +250,8 @@ main(void)
 	    postgres_test(a_service_with_nothing_else_comes_back_whole),
 	    postgres_test(a_server_that_is_down_is_tried_again),
 	    postgres_test(a_database_that_is_not_there),
+	    postgres_test(a_dump_that_collapsed_is_partial),
+	    postgres_test(a_dump_that_the_manifest_lets_go_has_not_shrunk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

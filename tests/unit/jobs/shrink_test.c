@@ -90,12 +90,85 @@ it_says_how_much_there_was_and_is(void **state)
 	assert_int_equal(error_class_of(error.code), ERROR_CLASS_PARTIAL);
 }
 
+/* ---- one datum ---- */
+
+#define KIBIBYTE (UINT64_C(1) << 10)
+
+static const struct {
+	struct {
+		uint64_t used, tables;
+	} before, now;
+	int64_t max_shrink;
+	const char *said;
+} data[] = {
+    {{0, 0}, {0, 0}, 50, NULL},
+    {{0, 0}, {4 * KIBIBYTE, 1}, 1, NULL},
+    {{MEBIBYTE, 9}, {MEBIBYTE, 9}, 1, NULL},
+    /* the border of bytes */
+    {{64 * KIBIBYTE, 1}, {32 * KIBIBYTE, 1}, 50, NULL},
+    {{64 * KIBIBYTE, 1}, {32 * KIBIBYTE - 1, 1}, 50, "of the bytes are gone"},
+    {{64 * KIBIBYTE - 1, 1}, {0, 1}, 50, NULL},
+    {{MEBIBYTE, 1}, {4 * KIBIBYTE, 1}, 50, "more than 50 per cent of the bytes are gone"},
+    {{UINT64_MAX, 1}, {UINT64_MAX / 2, 1}, 50, "of the bytes are gone"},
+    /* the border of tables */
+    {{0, 1}, {0, 0}, 99, "more than 99 per cent of the tables are gone"},
+    {{0, 2}, {0, 1}, 50, NULL},
+    {{0, 3}, {0, 1}, 50, "of the tables are gone"},
+    {{4 * KIBIBYTE, 3}, {4 * KIBIBYTE, 1}, 50, "of the tables are gone"},
+    {{MEBIBYTE, 30}, {2 * MEBIBYTE, 14}, 50, "of the tables are gone"},
+    {{MEBIBYTE, 30}, {100, 14}, 50, "of the tables and of the bytes are gone"},
+    /* what is never an alarm */
+    {{MEBIBYTE, 30}, {0, 0}, 100, NULL},
+    {{MEBIBYTE, 30}, {0, 0}, 0, NULL},
+};
+
+static void
+a_datum_that_collapsed_is_an_alarm(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(data); i++) {
+		const struct datum before = {
+		    .name = (char *)"/x", .used = data[i].before.used, .tables = data[i].before.tables};
+		const struct datum now = {
+		    .name = (char *)"/x", .used = data[i].now.used, .tables = data[i].now.tables};
+		cleanup_error struct error error = {.code = ERROR_NONE};
+		int result = shrink_judge_datum(&before, &now, data[i].max_shrink, &error);
+		if ((result < 0) != (data[i].said != NULL))
+			fail_msg("case %zu: %s", i, result < 0 ? error.message : "nothing was said");
+		assert_int_equal(error.code, result < 0 ? ERROR_DATA_SHRUNK : ERROR_NONE);
+		if (result < 0 && strstr(error.message, data[i].said) == NULL)
+			fail_msg("case %zu: '%s' does not say '%s'", i, error.message, data[i].said);
+	}
+}
+
+static void
+the_datum_is_named_with_both_sizes(void **state)
+{
+	(void)state;
+	const struct datum before = {
+	    .kind = DATUM_POSTGRES, .name = (char *)"shop", .bytes = 9, .used = 3 * MEBIBYTE, .tables = 12};
+	const struct datum now = {
+	    .kind = DATUM_POSTGRES, .name = (char *)"shop", .bytes = 9, .used = 2048, .tables = 11};
+	cleanup_error struct error error = {.code = ERROR_NONE};
+	assert_int_equal(shrink_judge_datum(&before, &now, 50, &error), -1);
+	assert_string_equal(error.message,
+	    "the dump of shop: 11 tables with 2.0 KiB, where the last good backup has 12 with 3.0 MiB: more than 50 "
+	    "per cent of the bytes are gone");
+	assert_non_null(strstr(error.hint, "\"maxShrink\""));
+	const struct datum held = {.name = (char *)"/srv/app.db", .used = MEBIBYTE};
+	const struct datum empty = {.name = (char *)"/srv/app.db"};
+	assert_int_equal(shrink_judge_datum(&held, &empty, 50, &error), -1);
+	assert_non_null(strstr(error.message, "the database /srv/app.db: 0 tables with 0 B"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(more_than_allowed_is_an_alarm),
 	    cmocka_unit_test(it_says_how_much_there_was_and_is),
+	    cmocka_unit_test(a_datum_that_collapsed_is_an_alarm),
+	    cmocka_unit_test(the_datum_is_named_with_both_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
