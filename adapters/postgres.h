@@ -65,7 +65,7 @@ struct postgres_call *postgres_inspect_start(struct event_base *base, const stru
 
 /* The path of a client program ("pg_dump") that fits a server: of its major version, else the lowest newer one that
  * is installed (PATH, /usr/lib/postgresql/N/bin, /usr/pgsql-N/bin). NULL and ERROR_POSTGRES_CLIENT with what to
- * install. Asks the programs for their version, so it blocks for some milliseconds. The caller owns it. */
+ * install. Asks each of them for its version, so it blocks for some milliseconds (program_ask). The caller owns it. */
 char *postgres_client(const char *program, int64_t server_version, struct error *error);
 
 struct postgres_dump_request {

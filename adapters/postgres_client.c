@@ -1,6 +1,6 @@
 #include "adapters/postgres_internal.h"
 
-#include "adapters/environment.h"
+#include "adapters/program.h"
 #include "core/alloc.h"
 #include "core/file.h"
 
@@ -8,8 +8,6 @@
 #include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define VERSION_PATIENCE_SECONDS 20
 
 /* Debian's stand-in for the programs: which version it runs depends on more than we tell it, and those that it runs
  * are found where they are. */
@@ -66,83 +64,15 @@ postgres_client_version(const char *words, char **ret_version, int *ret_major)
 	return true;
 }
 
-/* ---- asking a program for its version ---- */
-
-struct question {
-	struct event_base *base;
-	struct child *child;
-	struct text answer; /* the first line */
-	bool ended;
-	bool good;
-};
-
-static void
-take_answer(void *context, const char *line, size_t length, bool cut)
-{
-	struct question *question = context;
-	(void)cut;
-	if (question->answer.length == 0)
-		text_add_bytes(&question->answer, line, length);
-}
-
-static void
-program_ended(void *context, const struct child_exit *exit)
-{
-	struct question *question = context;
-	question->ended = true;
-	question->good = !exit->signalled && exit->number == 0;
-	event_base_loopbreak(question->base);
-}
-
-static void
-answer_overdue(evutil_socket_t descriptor, short what, void *context)
-{
-	struct question *question = context;
-	(void)descriptor;
-	(void)what;
-	child_kill(question->child);
-}
-
-static void
-run_program(struct question *question, const char *path)
-{
-	const char *const arguments[] = {path, "--version", NULL};
-	cleanup_strings char **environment = environment_base();
-	environment_set(&environment, "LC_ALL", "C.UTF-8");
-	const struct child_spec spec = {
-	    .name = "version of a PostgreSQL program",
-	    .arguments = arguments,
-	    .environment = (const char *const *)environment,
-	    .on_stdout = take_answer,
-	    .on_exit = program_ended,
-	    .context = question,
-	};
-	const struct timeval patience = {.tv_sec = VERSION_PATIENCE_SECONDS};
-	question->child = child_start(question->base, &spec, NULL);
-	if (question->child == NULL)
-		return;
-	struct event *deadline = evtimer_new(question->base, answer_overdue, question);
-	if (deadline != NULL)
-		event_add(deadline, &patience);
-	while (!question->ended)
-		event_base_dispatch(question->base);
-	if (deadline != NULL)
-		event_free(deadline);
-}
-
 /* Returns false for a program that does not run or is something else. */
 static bool
 ask_version(const char *path, char **ret_version, int *ret_major)
 {
-	struct question question = {.base = event_base_new()};
-	if (question.base == NULL)
-		return false;
-	run_program(&question, path);
-	event_base_free(question.base);
-	bool known = question.good && question.answer.string != NULL &&
-		     postgres_client_version(question.answer.string, ret_version, ret_major);
-	text_clear(&question.answer);
-	return known;
+	const char *const arguments[] = {path, "--version", NULL};
+	cleanup_free char *answer = NULL;
+	bool good;
+	return program_ask("version of a PostgreSQL program", arguments, &answer, &good, NULL) == 0 && good &&
+	       postgres_client_version(answer, ret_version, ret_major);
 }
 
 /* ---- choosing ---- */
