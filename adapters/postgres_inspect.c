@@ -49,6 +49,15 @@ static const char about_tables[] =
     " AND d.objsubid = 0 AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')"
     " OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig) AND e.oid >= 16384))";
 
+/* pg_dump reads all of them, and only the server knows who may: each of somebody else's, and those with rights of
+ * their own, are opened and nothing is read. */
+static const char about_large_objects[] = "SELECT count(lo_get(m.oid, 0, 0)) FROM pg_largeobject_metadata m"
+					  " WHERE m.lomacl IS NOT NULL OR NOT pg_has_role(m.lomowner, 'USAGE')";
+
+static const char large_object_right[] =
+    "name a user who may read all large objects (postgres, or their owner); or, for each that it does not own, GRANT "
+    "SELECT ON LARGE OBJECT ... TO it";
+
 /* ---- the answers ---- */
 
 static uint64_t
@@ -159,10 +168,11 @@ take_tables(void *context, const struct postgres_library *library, const PGresul
 }
 
 static const struct postgres_query queries[] = {
-    {begin, NULL},
-    {about_database, take_database},
-    {about_extensions, take_extensions},
-    {about_tables, take_tables},
+    {.sql = begin},
+    {.sql = about_database, .take = take_database},
+    {.sql = about_extensions, .take = take_extensions},
+    {.sql = about_tables, .take = take_tables},
+    {.sql = about_large_objects, .right = large_object_right},
 };
 
 /* ---- the call ---- */

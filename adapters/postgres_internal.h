@@ -76,6 +76,7 @@ struct postgres_query {
 	const char *sql;
 	int (*take)(void *context, const struct postgres_library *library, const PGresult *rows,
 	    struct error *error); /* NULL: the answer does not matter */
+	const char *right;        /* the hint where a right is missing for it; NULL: that of the SQLSTATE */
 };
 
 /* Comes once, from the loop; `error` may be moved and is NONE when all was answered. The session is not touched

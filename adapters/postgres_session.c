@@ -131,6 +131,8 @@ take_result(struct postgres_session *session, const PGresult *result)
 	const char *words = library->PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	postgres_error_set(&session->error, session->place, library->PQresultErrorField(result, PG_DIAG_SQLSTATE),
 	    words != NULL ? words : library->PQresultErrorMessage(result));
+	if (query->right != NULL && session->error.code == ERROR_POSTGRES_RIGHTS)
+		error_hint(&session->error, "%s", query->right);
 }
 
 /* Takes what has come. Returns true when the query is answered in full. */

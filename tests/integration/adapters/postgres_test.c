@@ -283,6 +283,24 @@ test_rows_that_may_not_be_read(void **state)
 	tell("rights", "DROP SCHEMA s CASCADE");
 	inspect(fixture, &source);
 	assert_error(&fixture->error, ERROR_NONE, NULL);
+
+	/* Nobody may read large objects but their owner. */
+	tell("rights", "SELECT lo_from_bytea(4711, 'hidden'), lo_from_bytea(4712, 'open')");
+	tell("rights", "GRANT SELECT ON LARGE OBJECT 4712 TO secret2");
+	inspect(fixture, &source);
+	assert_error(&fixture->error, ERROR_POSTGRES_RIGHTS, "large object 4711");
+	assert_non_null(strstr(fixture->error.hint, "GRANT SELECT ON LARGE OBJECT"));
+	tell("rights", "GRANT SELECT ON LARGE OBJECT 4711 TO secret2");
+	inspect(fixture, &source);
+	assert_error(&fixture->error, ERROR_NONE, NULL);
+	tell("rights", "REVOKE ALL ON LARGE OBJECT 4711 FROM secret2; ALTER LARGE OBJECT 4711 OWNER TO secret2");
+	inspect(fixture, &source);
+	assert_error(&fixture->error, ERROR_NONE, NULL);
+	tell("rights", "REVOKE ALL ON LARGE OBJECT 4711 FROM secret2");
+	inspect(fixture, &source);
+	assert_error(&fixture->error, ERROR_POSTGRES_RIGHTS, "large object 4711");
+	/* Who may read everything is not kept from it by such rights. */
+	inspect_good(fixture, "rights");
 }
 
 /* ---- the end of a call ---- */
