@@ -58,14 +58,16 @@ struct postgres_call;
 
 /* `facts` are valid during the call only and NULL on error: POSTGRES_UNREACHABLE (no server there, or it starts or
  * stops), POSTGRES_RIGHTS (password, peer, pg_hba, a right that is missing: also that to read one of the tables),
- * DATABASE_MISSING; POSTGRES_CLIENT where there is no libpq. A host's name is looked up by libpq, which blocks. */
+ * DATABASE_MISSING; POSTGRES_CLIENT where there is no libpq. A host's name is looked up by a child (getent), so
+ * nothing waits for a name service but this call; where there is no getent, libpq looks it up, and that blocks. */
 typedef void postgres_facts_fn(void *context, const struct postgres_facts *facts, const struct error *error);
 struct postgres_call *postgres_inspect_start(struct event_base *base, const struct postgres_source *source,
     postgres_facts_fn *done, void *context, struct error *error);
 
 /* The path of a client program ("pg_dump") that fits a server: of its major version, else the lowest newer one that
  * is installed (PATH, /usr/lib/postgresql/N/bin, /usr/pgsql-N/bin). NULL and ERROR_POSTGRES_CLIENT with what to
- * install. Asks each of them for its version, so it blocks for some milliseconds (program_ask). The caller owns it. */
+ * install. Asks each of them for its version, so it blocks for some milliseconds (program_ask). The caller owns it.
+ */
 char *postgres_client(const char *program, int64_t server_version, struct error *error);
 
 struct postgres_dump_request {

@@ -70,6 +70,19 @@ postgres_error_set(struct error *error, const struct postgres_place *place, cons
  * and takes it out of `line`. Returns false if there is none. */
 bool postgres_error_split(char *line, char ret_sqlstate[6]);
 
+/* ---- the addresses of a host (postgres_lookup.c) ---- */
+
+/* Comes once, from the loop: the addresses as libpq's hostaddr has them, "::1,127.0.0.1", and the name as often as
+ * its host wants it then; NULL with an error, which may be moved (POSTGRES_UNREACHABLE). */
+typedef void postgres_lookup_fn(void *context, const char *names, const char *addresses, struct error *error);
+
+/* NULL where nothing is to be looked up by us: the host is the directory of a socket, an address, or a list, or there
+ * is no program to ask. `place` outlives the lookup, which frees itself after its callback. */
+struct postgres_lookup;
+struct postgres_lookup *postgres_lookup_start(
+    struct event_base *base, const struct postgres_place *place, postgres_lookup_fn *done, void *context);
+void postgres_lookup_abandon(struct postgres_lookup *lookup); /* accepts NULL; no callback comes any more */
+
 /* ---- a connection that asks some questions in turn (postgres_session.c) ---- */
 
 struct postgres_query {

@@ -8,6 +8,7 @@ struct postgres_session {
 	const struct postgres_library *library;
 	struct event_base *base;
 	const struct postgres_place *place;
+	struct postgres_lookup *lookup; /* under way, before there is a connection; or NULL */
 	PGconn *connection;
 	struct event *event; /* for one time each: libpq may open another socket while it connects */
 	void (*ready)(struct postgres_session *session);
@@ -31,6 +32,7 @@ postgres_session_free(struct postgres_session *session)
 {
 	if (session == NULL)
 		return;
+	postgres_lookup_abandon(session->lookup);
 	if (session->event != NULL)
 		event_free(session->event);
 	if (session->connection != NULL)
@@ -44,7 +46,8 @@ session_end(struct postgres_session *session)
 {
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	error_move(&error, &session->error);
-	session->ended(session->context, session->library->PQserverVersion(session->connection), &error);
+	int version = session->connection != NULL ? session->library->PQserverVersion(session->connection) : 0;
+	session->ended(session->context, version, &error);
 }
 
 static void
@@ -192,11 +195,12 @@ session_send(struct postgres_session *session)
 /* ---- the start ---- */
 
 static PGconn *
-begin_connection(const struct postgres_library *library, const struct postgres_place *place, struct error *error)
+begin_connection(const struct postgres_library *library, const struct postgres_place *place, const char *hosts,
+    const char *addresses, struct error *error)
 {
 	const char *const keywords[] = {
-	    "host", "port", "user", "dbname", "passfile", "application_name", "client_encoding", NULL};
-	const char *const values[] = {place->source.host, place->source.port, place->source.user,
+	    "host", "hostaddr", "port", "user", "dbname", "passfile", "application_name", "client_encoding", NULL};
+	const char *const values[] = {hosts, addresses, place->source.port, place->source.user,
 	    place->source.database, postgres_place_passfile(place), "atelier-backup", "UTF8", NULL};
 	struct postgres_guise guise = {.group = 0};
 	if (postgres_place_enter(place, &guise, error) < 0)
@@ -208,38 +212,59 @@ begin_connection(const struct postgres_library *library, const struct postgres_p
 	return connection;
 }
 
+/* `addresses` NULL: libpq finds them. */
+static int
+session_open(struct postgres_session *session, const char *hosts, const char *addresses, struct error *error)
+{
+	const struct postgres_library *library = session->library;
+	session->connection = begin_connection(library, session->place, hosts, addresses, error);
+	if (session->connection == NULL)
+		return -1;
+	library->PQsetNoticeProcessor(session->connection, drop_notice, NULL);
+	library->PQsetErrorVerbosity(session->connection, PQERRORS_VERBOSE);
+	if (library->PQstatus(session->connection) == CONNECTION_BAD) {
+		take_refusal(session, error);
+		return -1;
+	}
+	session->ready = session_connect;
+	session->event =
+	    event_new(session->base, library->PQsocket(session->connection), EV_WRITE, socket_ready, session);
+	if (session->event != NULL && event_add(session->event, NULL) == 0)
+		return 0;
+	return error_set(error, ERROR_SYSTEM, "cannot watch the connection to PostgreSQL on the loop");
+}
+
+static void
+host_looked_up(void *context, const char *names, const char *addresses, struct error *error)
+{
+	struct postgres_session *session = context;
+	session->lookup = NULL;
+	error_move(&session->error, error);
+	if (error_is_set(&session->error) || session_open(session, names, addresses, &session->error) < 0)
+		session_end(session);
+}
+
 struct postgres_session *
 postgres_session_start(struct event_base *base, const struct postgres_place *place,
     const struct postgres_query *queries, size_t count, postgres_session_fn *ended, void *context,
     struct error *error)
 {
 	const struct postgres_library *library = postgres_library(error);
-	PGconn *connection = library != NULL ? begin_connection(library, place, error) : NULL;
-	if (connection == NULL)
+	if (library == NULL)
 		return NULL;
 	struct postgres_session *session = xcalloc(1, sizeof(*session));
 	*session = (struct postgres_session){
 	    .library = library,
 	    .base = base,
 	    .place = place,
-	    .connection = connection,
-	    .ready = session_connect,
 	    .queries = queries,
 	    .count = count,
 	    .ended = ended,
 	    .context = context,
 	};
-	library->PQsetNoticeProcessor(connection, drop_notice, NULL);
-	library->PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
-	if (library->PQstatus(connection) == CONNECTION_BAD) {
-		take_refusal(session, error);
-		postgres_session_free(session);
-		return NULL;
-	}
-	session->event = event_new(base, library->PQsocket(connection), EV_WRITE, socket_ready, session);
-	if (session->event != NULL && event_add(session->event, NULL) == 0)
+	session->lookup = postgres_lookup_start(base, place, host_looked_up, session);
+	if (session->lookup != NULL || session_open(session, place->source.host, NULL, error) == 0)
 		return session;
-	error_set(error, ERROR_SYSTEM, "cannot watch the connection to PostgreSQL on the loop");
 	postgres_session_free(session);
 	return NULL;
 }

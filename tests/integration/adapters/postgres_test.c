@@ -353,6 +353,45 @@ silent_source(void)
 	return source;
 }
 
+/* getent is found in PATH. */
+static void
+install_getent(const struct fixture *fixture, const char *script)
+{
+	cleanup_free char *program = xasprintf("%s/getent", fixture->staging);
+	cleanup_free char *content = xasprintf("#!/bin/sh\n%s\n", script);
+	append(fixture->staging, "getent", content, true);
+	assert_int_equal(chmod(program, 0755), 0);
+	setenv("PATH", fixture->staging, 1);
+}
+
+static void
+test_a_name_is_looked_up_beside_the_loop(void **state)
+{
+	struct fixture *fixture = *state;
+	cleanup_free char *path = xstrdup(getenv("PATH"));
+	struct postgres_source source = {
+	    .database = (char *)"postgres", .host = (char *)"db.invalid", .port = (char *)"1"};
+	install_getent(fixture, "exit 2");
+	inspect(fixture, &source);
+	assert_error(
+	    &fixture->error, ERROR_POSTGRES_UNREACHABLE, "db.invalid:1: the host's name cannot be looked up");
+	install_getent(fixture, "echo '127.0.0.1 STREAM db.invalid'; echo '127.0.0.2 STREAM '");
+	inspect(fixture, &source);
+	assert_error(&fixture->error, ERROR_POSTGRES_UNREACHABLE, "refused");
+	assert_int_equal(geteuid(), getuid());
+	/* One that is never answered. */
+	install_getent(fixture, "kill -STOP $$");
+	forget(fixture);
+	fixture->call = postgres_inspect_start(fixture->base, &source, take_facts, fixture, &fixture->error);
+	assert_non_null(fixture->call);
+	event_base_loop(fixture->base, EVLOOP_NONBLOCK);
+	assert_false(fixture->came);
+	postgres_call_stop(fixture->call);
+	run_to_end(fixture);
+	assert_error(&fixture->error, ERROR_CANCELLED, NULL);
+	setenv("PATH", path, 1);
+}
+
 static void
 test_stopping_ends_the_wait_for_a_server_that_says_nothing(void **state)
 {
@@ -437,6 +476,7 @@ main(void)
 	    postgres_test(test_what_is_wrong_has_its_code),
 	    postgres_test(test_rows_that_may_not_be_read),
 	    postgres_test(test_a_backend_that_is_ended_in_the_middle),
+	    postgres_test(test_a_name_is_looked_up_beside_the_loop),
 	    postgres_test(test_stopping_ends_the_wait_for_a_server_that_says_nothing),
 	    postgres_test(test_abandoning_brings_no_callback),
 	    postgres_test(test_somebody_who_is_no_server),
