@@ -121,6 +121,13 @@ on_recover(void *context, int64_t *ret_tried, int64_t *ret_paid, struct error *e
 	return retry_given_up(host->journal, ret_tried, ret_paid, error);
 }
 
+static void
+on_paid(void *context)
+{
+	const struct host *host = context;
+	staging_sweep(host->journal);
+}
+
 /* What a job owes that was set aside as damaged: nobody else will pay it. */
 static int
 pay_for_damaged_jobs(struct journal *journal, struct error *error)
@@ -183,12 +190,13 @@ run_jobs(const struct invocation *invocation, struct host *host, int listener, s
 	    .observer = &observer,
 	    .notice = tell_notice,
 	    .recovered = tell_recovery,
+	    .paid = on_paid,
 	    .recover = on_recover,
 	    .context = host,
 	    .idle_patience = IDLE_PATIENCE,
 	};
 	enum runner_end end;
-	staging_sweep(host->journal);
+	staging_set_aside(host->journal);
 	int result = pay_for_damaged_jobs(host->journal, error);
 	if (result == 0)
 		result = runner_run(&settings, &end, error);

@@ -26,6 +26,7 @@ struct runner {
 	struct event *signals[2];
 	struct event *watchdog;
 	enum runner_end end;
+	bool paid;     /* nothing is owed of what was owed in the beginning */
 	bool finished; /* event_base_loopbreak is forgotten by a loop that begins after it */
 };
 
@@ -131,9 +132,20 @@ is_ending(const struct runner *runner)
 }
 
 static void
+look_whether_paid(struct runner *runner)
+{
+	if (runner->paid || something_is_owed(runner))
+		return;
+	runner->paid = true;
+	if (runner->settings->paid != NULL)
+		runner->settings->paid(runner->settings->context);
+}
+
+static void
 on_idle(void *context)
 {
 	struct runner *runner = context;
+	look_whether_paid(runner);
 	if (!runner->settings->until_paid)
 		tell_manager(runner);
 	if (is_ending(runner))

@@ -31,6 +31,9 @@ struct runner_settings {
 	void (*notice)(void *context, const char *words); /* what a signal leads to, for people; may be NULL */
 	void (*recovered)(
 	    void *context, const struct recovery_report *report); /* told once, before the jobs move; may be NULL */
+	/* Told once, from the loop, when nothing is owed any more, or nothing was: whoever has something slow to
+	 * clean up does it then. May be NULL. */
+	void (*paid)(void *context);
 	/* Tries again what was given up, while no job is at work; may be NULL. Blocks as long as that takes. 0 with
 	 * `error` set: the first that could not be paid. */
 	int (*recover)(void *context, int64_t *ret_tried, int64_t *ret_paid, struct error *error);

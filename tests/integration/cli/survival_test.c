@@ -85,6 +85,26 @@ a_killed_runner_comes_back(void **state)
 	json_decref(document);
 }
 
+/* What the dead one had made for its snapshot may be large: it is removed when the service is back. */
+static void
+what_a_killed_runner_left_is_removed_when_nothing_is_owed(void **state)
+{
+	struct world *world = *state;
+	const char *at = world->directory;
+	cleanup_free char *services = xasprintf("\"web\": {\"data\": {\"files\": [\"%s/data\"]}, \"stopUnits\": [],"
+						" \"preBackup\": \": >%s/down\","
+						" \"postBackup\": \"ls %s/state >>%s/listed; rm -f %s/down\"}",
+	    at, at, at, at, at);
+	world_manifest(world, services);
+	pid_t command = held_begin_backup(world, "backup web");
+	assert_true(world_has(world, "state/staging/web/metadata.json"));
+	expect_recovery(world, world_runner(world), command);
+	cleanup_free char *listed = world_read(world, "listed");
+	expect_words(listed, "staging.old\n");
+	assert_false(world_has(world, "state/staging.old"));
+	assert_false(world_has(world, "state/staging"));
+}
+
 /* Nobody calls anything, and nobody is connected. */
 static void
 a_killed_runner_of_a_detached_job_comes_back(void **state)
@@ -250,6 +270,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    held_test(a_killed_runner_comes_back),
+	    held_test(what_a_killed_runner_left_is_removed_when_nothing_is_owed),
 	    held_test(a_killed_runner_of_a_detached_job_comes_back),
 	    held_test(a_killed_guardian_is_replaced),
 	    held_test(a_replaced_guardian_ends_with_its_runner),
