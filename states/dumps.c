@@ -192,6 +192,6 @@ step_dump_postgres(struct job *job, struct error *error)
 	struct work *work = work_of(job);
 	if (work->dumping >= strings_count(job->record.spec.postgres))
 		return STEP_DONE;
-	job_set_deadline(job, job->record.spec.deadlines.snapshot);
+	work_begin_taking(job);
 	return inspect(job, work->dumping, ready_to_dump, error);
 }

@@ -211,7 +211,7 @@ step_copy_live(struct job *job, struct error *error)
 		return STEP_DONE;
 	if (next == 0 && live_check_room(job, size_of_databases(spec), error) < 0)
 		return STEP_FAILED;
-	job_set_deadline(job, spec->deadlines.snapshot);
+	work_begin_taking(job);
 	return live_copy_begin(job, next, error);
 }
 

@@ -14,6 +14,7 @@ begin_absence(struct job *job, struct error *error)
 	unit_list_clear(&work->units);
 	work->stop_begun = false;
 	work->folded = 0;
+	work->copying_until = 0;
 	return STEP_DONE;
 }
 
@@ -154,6 +155,18 @@ fold_spawned(void *context, const struct child_identity *child, struct error *er
 	return work_record_child(job, "sqlite fold", child, &work_of(job)->child_id, error);
 }
 
+/* The deadline of the stop is short, and a copy may be long. All copies of this window together have the time that
+ * the upload has, which a service in its window may wait for as well. Returns what is left of it. */
+static int64_t
+time_for_copies(struct job *job)
+{
+	struct work *work = work_of(job);
+	int64_t now = clock_monotonic(engine_clock(job->engine));
+	if (work->copying_until == 0)
+		work->copying_until = now + job->record.spec.deadlines.snapshot;
+	return work->copying_until > now ? work->copying_until - now : 1;
+}
+
 /* Somebody who is none of the units has it open: as it is, it is a live database. What else he may write to is as he
  * left it at that moment, so the backup is partial. */
 static void
@@ -163,8 +176,28 @@ copy_held_database(struct job *job, const struct error *held)
 	error_set(&partial, ERROR_UNCLEAN_STOP, "%s, so it was copied live", held->message);
 	error_hint(&partial, "%s", held->hint != NULL ? held->hint : "find out what has it open");
 	job_judge(job, &partial);
-	if (live_copy_begin(job, work_of(job)->folded, &failure) == STEP_FAILED)
+	job_note(job, "sqlite", held->message);
+	if (live_copy_begin(job, work_of(job)->folded, &failure) == STEP_FAILED) {
 		job_step_finished(job, &failure);
+		return;
+	}
+	job_set_deadline(job, 0);
+	/* Comes back to the step when the time is over, unless the copy is faster. */
+	job_step_again(job, time_for_copies(job));
+}
+
+/* Permanent: another attempt would take the service away for as long, and end the same way. */
+static enum step_result
+give_up_copy(struct job *job, struct error *error)
+{
+	error_set(error, ERROR_UNIT_UNSTOPPABLE,
+	    "the database %s is held by somebody whom the stop does not end, and a live copy took longer than "
+	    "allowed",
+	    job->record.spec.databases[work_of(job)->copying]);
+	error_hint(error,
+	    "`atelier-backup show %lld` names it: add its unit to stopUnits, or set stopForBackup to false",
+	    (long long)job->record.id);
+	return STEP_FAILED;
 }
 
 static void
@@ -193,10 +226,14 @@ fold_databases(struct job *job, struct error *error)
 	struct work *work = work_of(job);
 	char **databases = job->record.spec.databases;
 	const struct database_copy *copies = live_copies(job);
+	if (work->fold != NULL)
+		return give_up_copy(job, error);
 	while (work->folded < strings_count(databases) && copies[work->folded].path != NULL)
 		work->folded++;
 	if (work->folded == strings_count(databases))
 		return STEP_DONE;
+	if (work->copying_until != 0)
+		job_set_deadline(job, job->record.spec.deadlines.stop);
 	work->fold = sqlite_fold_start(world_of(job)->base, world_of(job)->sqlite_helper, databases[work->folded],
 	    fold_spawned, database_folded, job, error);
 	return work->fold != NULL ? STEP_WAITING : STEP_FAILED;

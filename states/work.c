@@ -88,6 +88,15 @@ work_forget_child(struct job *job, int64_t *child_id)
 }
 
 void
+work_begin_taking(struct job *job)
+{
+	struct work *work = work_of(job);
+	if (!work->taking)
+		job_set_deadline(job, job->record.spec.deadlines.snapshot);
+	work->taking = true;
+}
+
+void
 unit_returned_error(struct error *error, const char *unit)
 {
 	error_set(error, ERROR_UNIT_RETURNED, "%s came back to life while its data was being copied", unit);

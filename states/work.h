@@ -29,6 +29,7 @@ struct work {
 	struct unit_list units;      /* what the stop concerns, as last seen */
 	struct systemd_watch *watch; /* over the stopped units, until they are started */
 	size_t folded;               /* databases done in `stopping` */
+	int64_t copying_until; /* ... and the end of the time for copies of those that are held, monotonic; 0: none */
 
 	/* The restic that holds a lock of the repository, an upload mostly. It outlives the state that began it when
 	 * the service has to come back first; then it is ended in good order, so that it takes its lock along. */
@@ -40,6 +41,7 @@ struct work {
 
 	/* What was taken before restic begins: see staging.h, live.h and dumps.h. `fold` copies, too. */
 	bool staged;
+	bool taking; /* the time for all of it has begun: work_begin_taking */
 	struct database_copy *copies;
 	size_t copying; /* the database that is being copied */
 	struct database_dump *dumps;
@@ -74,6 +76,10 @@ struct world *world_of(const struct job *job);
 int work_record_child(struct job *job, const char *command, const struct child_identity *child, int64_t *ret_child_id,
     struct error *error);
 void work_forget_child(struct job *job, int64_t *child_id);
+
+/* For each step of `checkpoint` that takes data: together they have the time that restic has. The service may be away
+ * meanwhile, where preBackup stops it. */
+void work_begin_taking(struct job *job);
 
 /* A note that names the active units of a list: "stopping web.socket, web.service". */
 void job_note_units(struct job *job, const char *verb, const struct unit_list *units);

@@ -222,6 +222,101 @@ a_database_that_is_held_after_the_stop_is_copied_live(void **state)
 	expect_no_staging(world);
 }
 
+/* A script in the place of the helper, which ends with the real one; `body` runs before a copy. */
+static void
+wrap_copies(const struct world *world, const char *body)
+{
+	cleanup_free char *program = world_path(world, "helper");
+	cleanup_free char *script =
+	    xasprintf("#!/bin/sh\ncase \"$2\" in copy) %s ;; esac\nexec " PROGRAM " \"$@\"\n", body);
+	world_write(world, "helper", script);
+	world_chmod(world, "helper", 0755);
+	setenv("ATELIER_BACKUP_HELPER", program, 1);
+}
+
+static int
+unwrap_copies(void **state)
+{
+	unsetenv("ATELIER_BACKUP_HELPER");
+	return world_teardown(state);
+}
+
+#define slow_copy_test(function) cmocka_unit_test_setup_teardown(function, repository_setup, unwrap_copies)
+
+/* Time is what this is about. */
+#define LASTS(seconds) "begun=$(date +%s); while [ $(($(date +%s) - begun)) -lt " seconds " ]; do sleep 0.05; done"
+
+static void
+write_held_manifest(const struct world *world, const char *top)
+{
+	const char *at = world->directory;
+	cleanup_free char *services =
+	    xasprintf("\"web\": {\"data\": {\"sqlite\": \"%s/data/app.db\"}, \"stopUnits\": [],"
+		      " \"preBackup\": \"echo stop >>%s/stopped\", \"postBackup\": \"echo start >>%s/started\"}",
+		at, at, at);
+	write_manifest(world, top, services);
+}
+
+static void
+a_held_database_is_copied_beyond_the_deadline_of_the_stop(void **state)
+{
+	struct world *world = *state;
+	write_held_manifest(world, ONE_ATTEMPT ", \"deadlines\": {\"stop\": \"4s\"}");
+	wrap_copies(world, LASTS("6"));
+	pid_t service = begin_service(world);
+	expect_run(world, "backup web", 3);
+	json_t *shown = show_newest(world, "web");
+	expect_job(shown, "pruned", "partial");
+	expect_error_code(shown, "unclean-stop");
+	json_decref(shown);
+	end_service(service);
+}
+
+/* Another attempt would take the service away again, for as long. */
+static void
+a_held_database_that_is_never_copied_ends_the_job(void **state)
+{
+	struct world *world = *state;
+	write_held_manifest(world, "\"retry\": {\"attempts\": 3, \"delay\": \"1s\"},"
+				   " \"deadlines\": {\"stop\": \"10s\", \"snapshot\": \"2s\"}");
+	wrap_copies(world, "kill -STOP $$");
+	pid_t service = begin_service(world);
+	expect_run(world, "backup web", 1);
+	json_t *shown = show_newest(world, "web");
+	expect_job(shown, "failed", "failed");
+	expect_error_code(shown, "unit-unstoppable");
+	expect_note(shown, "is held by atelier-demo-se", true);
+	json_decref(shown);
+	cleanup_free char *stopped = world_read(world, "stopped");
+	cleanup_free char *started = world_read(world, "started");
+	assert_string_equal(stopped, "stop\n");
+	assert_string_equal(started, "start\n");
+	assert_true(is_whole(world, "data/app.db"));
+	end_service(service);
+	expect_no_staging(world);
+}
+
+/* However many there are: each of them alone would be in time. */
+static void
+all_copies_together_have_one_deadline(void **state)
+{
+	struct world *world = *state;
+	const char *at = world->directory;
+	cleanup_free char *services = xasprintf(
+	    "\"web\": {\"data\": {\"sqlite\": [\"%s/data/app.db\", \"%s/data/other.db\"]}, \"stopForBackup\": false}",
+	    at, at);
+	write_manifest(world, ONE_ATTEMPT ", \"deadlines\": {\"snapshot\": \"6s\"}", services);
+	end_service(begin_service(world));
+	run_sql(world, "data/other.db", ORDERS);
+	wrap_copies(world, LASTS("4"));
+	expect_run(world, "backup web", 1);
+	json_t *shown = show_newest(world, "web");
+	expect_job(shown, "failed", "failed");
+	expect_error_code(shown, "deadline");
+	json_decref(shown);
+	expect_no_staging(world);
+}
+
 static void
 a_database_that_is_none_is_refused(void **state)
 {
@@ -447,6 +542,9 @@ main(void)
 	    repository_test(a_live_database_is_copied_and_stands_at_its_own_path),
 	    repository_test(owner_and_mode_are_those_of_the_database),
 	    repository_test(a_database_that_is_held_after_the_stop_is_copied_live),
+	    slow_copy_test(a_held_database_is_copied_beyond_the_deadline_of_the_stop),
+	    slow_copy_test(a_held_database_that_is_never_copied_ends_the_job),
+	    slow_copy_test(all_copies_together_have_one_deadline),
 	    repository_test(a_database_that_is_none_is_refused),
 	    repository_test(a_database_that_is_replaced_meanwhile_is_not_good),
 	    repository_test(what_is_excluded_by_its_own_service_is_refused),
