@@ -519,6 +519,106 @@ what_the_manifest_lets_go_has_not_shrunk(void **state)
 	expect_run(world, "backup shop", 0);
 }
 
+/* ---- snapshots that are found again after a crash ---- */
+
+static bool
+has_ended(struct world *world, const char *service)
+{
+	json_t *shown = show_newest(world, service);
+	const char *run_state = job_text(shown, "state");
+	bool ended = strcmp(run_state, "pruned") == 0 || strcmp(run_state, "failed") == 0;
+	json_decref(shown);
+	return ended;
+}
+
+/* The runner dies when restic has made its snapshot and nobody has taken note of that. The caller releases it. */
+static json_t *
+back_up_and_die(struct world *world, const char *service)
+{
+	cleanup_free char *line = xasprintf("backup %s --detach", service);
+	cleanup_free char *pid = world_path(world, "pid");
+	const char *program = getenv("ATELIER_BACKUP_RESTIC");
+	cleanup_free char *before = xstrdup(program);
+	unlink(pid);
+	wrap_restic(world, "case \" $* \" in *' backup '*) $real \"$@\"; " STAND_BY " ;; esac");
+	expect_run(world, line, 0);
+	restic_that_stands_by(world);
+	kill(world_runner(world), SIGKILL);
+	until_true(has_ended(world, service));
+	setenv("ATELIER_BACKUP_RESTIC", before, 1);
+	json_t *shown = show_newest(world, service);
+	expect_note(shown, "found the snapshot", true);
+	return shown;
+}
+
+static void
+make_shop(struct world *world)
+{
+	static char content[2 << 20];
+	cleanup_free char *one = world_path(world, "one");
+	cleanup_free char *database = xasprintf("\"%s/one/app.db\"", world->directory);
+	memset(content, 'x', sizeof(content) - 1);
+	world_write(world, "data/large", content);
+	assert_int_equal(mkdir(one, 0700), 0);
+	run_sql(world, "one/app.db", ORDERS);
+	write_shop_manifest(world, database, "\"stopUnits\": [], \"preBackup\": \"true\", \"postBackup\": \"true\"");
+	expect_run(world, "backup shop", 0);
+}
+
+static void
+a_snapshot_that_is_found_again_is_judged_by_its_size(void **state)
+{
+	struct world *world = *state;
+	make_shop(world);
+	json_t *good = back_up_and_die(world, "shop");
+	expect_job(good, "pruned", "complete");
+	assert_true(job_number(good, "files") > 0);
+	json_decref(good);
+	world_write(world, "data/large", "little is left");
+	json_t *shrunk = back_up_and_die(world, "shop");
+	expect_job(shrunk, "pruned", "partial");
+	expect_error_code(shrunk, "data-shrunk");
+	json_decref(shrunk);
+}
+
+/* restic 0.14 does not say how large a snapshot is. Its databases are known all the same. */
+static void
+one_that_does_not_tell_its_size_hides_no_collapse(void **state)
+{
+	struct world *world = *state;
+	use_restic(world, "ATELIER_TEST_RESTIC_014");
+	make_shop(world);
+	json_t *good = back_up_and_die(world, "shop");
+	expect_job(good, "pruned", "complete");
+	assert_int_equal(job_number(good, "files"), 0);
+	json_decref(good);
+	run_sql(world, "one/app.db", "DELETE FROM orders");
+	json_t *shrunk = back_up_and_die(world, "shop");
+	expect_job(shrunk, "pruned", "partial");
+	expect_error_code(shrunk, "data-shrunk");
+	expect_note(shrunk, "/one/app.db: 2 tables with ", true);
+	json_decref(shrunk);
+	run_sql(world, "one/app.db", "DROP TABLE orders; DROP TABLE customers;" ORDERS);
+	/* Judged by the one before it, which has told its size. */
+	world_write(world, "data/large", "little is left");
+	expect_collapse(world, "of the bytes are gone");
+}
+
+/* Whether somebody has replaced it while restic was reading, nobody has seen. */
+static void
+a_live_database_in_a_snapshot_that_is_found_again_is_not_proven(void **state)
+{
+	struct world *world = *state;
+	write_live_manifest(world);
+	end_service(begin_service(world));
+	json_t *shown = back_up_and_die(world, "web");
+	expect_job(shown, "pruned", "partial");
+	expect_error_code(shown, "database-unproven");
+	json_decref(shown);
+	assert_int_equal(count_snapshots(world, NULL), 1);
+	expect_no_staging(world);
+}
+
 static void
 metadata_is_in_every_snapshot_and_holds_no_secret(void **state)
 {
@@ -553,6 +653,9 @@ main(void)
 	    repository_test(a_live_database_that_collapsed_is_partial),
 	    repository_test(a_stopped_database_that_collapsed_is_partial),
 	    repository_test(what_the_manifest_lets_go_has_not_shrunk),
+	    repository_test(a_snapshot_that_is_found_again_is_judged_by_its_size),
+	    repository_test(one_that_does_not_tell_its_size_hides_no_collapse),
+	    repository_test(a_live_database_in_a_snapshot_that_is_found_again_is_not_proven),
 	    repository_test(metadata_is_in_every_snapshot_and_holds_no_secret),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
