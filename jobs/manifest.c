@@ -153,6 +153,16 @@ compare_services(const void *left, const void *right)
 	return strcmp(a->name, b->name);
 }
 
+/* As Nix writes them. */
+static bool
+are_in_order(const struct service *services, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (compare_services(&services[i - 1], &services[i]) > 0)
+			return false;
+	return true;
+}
+
 static void
 read_services(
     struct manifest_reader *reader, json_t *services, const struct service *defaults, struct manifest *manifest)
@@ -177,7 +187,7 @@ read_services(
 		manifest_leave(reader, service);
 	}
 	manifest_leave(reader, mark);
-	if (manifest->service_count > 0)
+	if (!are_in_order(manifest->services, manifest->service_count))
 		qsort(manifest->services, manifest->service_count, sizeof(*manifest->services), compare_services);
 }
 

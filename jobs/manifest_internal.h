@@ -214,7 +214,8 @@ void manifest_read_initials(struct manifest_reader *reader, const struct manifes
 /* Releases all that a table's struct owns. */
 void manifest_release(const struct manifest_key *keys, void *target);
 
-/* Reads and judges one entry of `services`. What it does not say is taken from `defaults`. */
+/* Reads and judges one entry of `services`. What it does not say is taken from `defaults`,
+ * which own nothing but their settings of restic. */
 void manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name,
     json_t *entry, struct service *ret_service);
 
