@@ -100,7 +100,9 @@ file_check_trust(const char *path, bool secret, struct error *error)
 static bool
 is_control(const unsigned char *byte)
 {
-	return byte[0] < 0x20 || byte[0] == 0x7f || (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f);
+	if (byte[0] >= 0x20 && byte[0] < 0x7f)
+		return false;
+	return byte[0] < 0x80 || (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f);
 }
 
 static bool

@@ -433,8 +433,10 @@ clear_settings(struct restic_settings *settings)
 void
 manifest_clear(struct manifest *manifest)
 {
-	for (size_t i = 0; i < manifest->service_count; i++)
+	for (size_t i = 0; i < manifest->service_count; i++) {
+		manifest->services[i].restic = (struct restic_settings){.program = NULL};
 		service_clear(&manifest->services[i]);
+	}
 	free(manifest->services);
 	free(manifest->path);
 	free(manifest->status_group);

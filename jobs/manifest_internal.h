@@ -215,7 +215,7 @@ void manifest_read_initials(struct manifest_reader *reader, const struct manifes
 void manifest_release(const struct manifest_key *keys, void *target);
 
 /* Reads and judges one entry of `services`. What it does not say is taken from `defaults`,
- * which own nothing but their settings of restic. */
+ * which own nothing but their settings of restic: the service borrows those. */
 void manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name,
     json_t *entry, struct service *ret_service);
 

@@ -152,19 +152,6 @@ take_shell_text(char **shell)
 	return take_pointer(*shell);
 }
 
-static struct restic_settings
-copy_settings(const struct restic_settings *settings)
-{
-	struct restic_settings copy = *settings;
-	copy.program = xstrdup(settings->program);
-	copy.repository_file = xstrdup(settings->repository_file);
-	copy.password_file = xstrdup(settings->password_file);
-	copy.environment_file = xstrdup_null(settings->environment_file);
-	copy.cache_directory = xstrdup(settings->cache_directory);
-	copy.host = xstrdup(settings->host);
-	return copy;
-}
-
 void
 manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name, json_t *entry,
     struct service *ret_service)
@@ -183,7 +170,6 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 		manifest_refuse_type(reader, name, MANIFEST_OBJECT, entry);
 
 	struct service service = *defaults;
-	service.restic = copy_settings(&defaults->restic);
 	service.name = xstrdup(name);
 	service.tags = take_pointer(draft.tags);
 	service.pre_backup = take_shell_text(&draft.pre_backup);
