@@ -118,9 +118,8 @@ good_words(const struct status_line *line)
 {
 	if (line->good_age < 0)
 		return xstrdup("never");
-	cleanup_free char *age = text_duration(line->good_age);
 	struct text words = {.string = NULL};
-	text_add(&words, age);
+	text_add_duration(&words, line->good_age);
 	text_add(&words, " ago");
 	return text_take(&words);
 }

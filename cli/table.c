@@ -75,9 +75,11 @@ add_cell(struct table_form *form, size_t index, const char *texts, const struct 
 	size_t padding = form->widths[index] - cell->width;
 	if (column->right)
 		add_spaces(&form->line, padding);
-	text_add(&form->line, terminal_tone(form->file, tone));
+	if (tone != TONE_PLAIN)
+		text_add(&form->line, terminal_tone(form->file, tone));
 	text_add_bytes(&form->line, texts + cell->start, cell->length);
-	text_add(&form->line, terminal_end(form->file, tone));
+	if (tone != TONE_PLAIN)
+		text_add(&form->line, terminal_end(form->file, tone));
 	if (index + 1 == form->table->column_count)
 		text_add(&form->line, "\n");
 	else

@@ -59,20 +59,22 @@ terminal_end(FILE *file, enum tone tone)
 	return tone != TONE_PLAIN && terminal_has_colour(file) ? "\033[0m" : "";
 }
 
-static bool
-is_plain_ascii(const char *text)
+/* Each character of plain ASCII has one column. */
+static size_t
+plain_width(const char *text)
 {
-	for (; *text != '\0'; text++)
-		if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
-			return false;
-	return true;
+	size_t width = 0;
+	while ((unsigned char)text[width] >= 0x20 && (unsigned char)text[width] < 0x7f)
+		width++;
+	return width;
 }
 
 size_t
 terminal_width(const char *text)
 {
-	if (is_plain_ascii(text))
-		return strlen(text);
+	size_t plain = plain_width(text);
+	if (text[plain] == '\0')
+		return plain;
 	size_t length = mbstowcs(NULL, text, 0);
 	if (length == (size_t)-1)
 		return strlen(text);

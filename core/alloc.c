@@ -127,6 +127,26 @@ strings_add(char ***list, const char *string)
 	(*list)[count + 1] = NULL;
 }
 
+void
+strings_move(char ***list, char ***more)
+{
+	size_t count = strings_count(*list), added = strings_count(*more);
+	if (added > 0) {
+		*list = xreallocarray(*list, count + added + 1, sizeof(char *));
+		(*list)[count] = NULL;
+	}
+	for (size_t i = 0; i < added; i++) {
+		if (strings_contain(*list, (*more)[i])) {
+			free((*more)[i]);
+			continue;
+		}
+		(*list)[count++] = (*more)[i];
+		(*list)[count] = NULL;
+	}
+	free(*more);
+	*more = NULL;
+}
+
 int
 strings_contain(char *const *list, const char *string)
 {

@@ -28,6 +28,8 @@ void replace_string(char **owner, const char *value);
 /* A NULL-terminated list of owned strings. strings_add takes a copy. NULL is the empty list. */
 void strings_add(char ***list, const char *string);
 size_t strings_count(char *const *list);
+/* Moves what `*more` has and `*list` has not to the end of `*list`; the rest is freed and `*more` becomes NULL. */
+void strings_move(char ***list, char ***more);
 int strings_contain(char *const *list, const char *string);
 char **strings_copy(char *const *list);
 void strings_free(char **list);

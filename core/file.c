@@ -96,32 +96,40 @@ file_check_trust(const char *path, bool secret, struct error *error)
 	return 0;
 }
 
+/* C1 takes two bytes in UTF-8. */
 static bool
-has_control_character(const char *string)
+is_control(const unsigned char *byte)
 {
-	for (const unsigned char *byte = (const unsigned char *)string; *byte != '\0'; byte++) {
-		if (*byte < 0x20 || *byte == 0x7f)
-			return true;
-		if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f) /* C1 in UTF-8 */
-			return true;
-	}
-	return false;
+	if (byte[0] >= 0x20 && byte[0] < 0x7f)
+		return false;
+	return byte[0] < 0x80 || (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f);
+}
+
+static bool
+is_end_of_component(unsigned char byte)
+{
+	return byte == '/' || byte == '\0';
+}
+
+/* Neither empty nor "." nor "..". */
+static bool
+component_is_clean(const unsigned char *component)
+{
+	size_t dots = component[0] != '.' ? 0 : component[1] != '.' ? 1 : 2;
+	return !is_end_of_component(component[dots]);
 }
 
 bool
 path_is_clean(const char *path)
 {
-	if (path[0] != '/' || has_control_character(path))
+	const unsigned char *bytes = (const unsigned char *)path;
+	if (bytes[0] != '/')
 		return false;
-	if (path[1] == '\0')
+	if (bytes[1] == '\0')
 		return true;
-	for (const char *component = path + 1; component != NULL;) {
-		size_t length = strcspn(component, "/");
-		if (length == 0 || (length == 1 && component[0] == '.') ||
-		    (length == 2 && component[0] == '.' && component[1] == '.'))
+	for (; *bytes != '\0'; bytes++)
+		if (is_control(bytes) || (*bytes == '/' && !component_is_clean(bytes + 1)))
 			return false;
-		component = component[length] == '/' ? component + length + 1 : NULL;
-	}
 	return true;
 }
 

@@ -113,9 +113,6 @@ character_is_safe(uint32_t character)
 static size_t
 safe_length(const char *bytes, size_t length, size_t *ret_skip)
 {
-	/* Nearly all there is. */
-	if (*bytes >= 0x20 && *bytes < 0x7f)
-		return 1;
 	uint32_t character;
 	size_t size = utf8_decode((const unsigned char *)bytes, length, &character);
 	if (size > 0 && character_is_safe(character))
@@ -124,11 +121,21 @@ safe_length(const char *bytes, size_t length, size_t *ret_skip)
 	return 0;
 }
 
+/* How much is plain ASCII at the beginning: nearly all there is. */
+static size_t
+plain_length(const char *bytes, size_t length)
+{
+	size_t plain = 0;
+	while (plain < length && bytes[plain] >= 0x20 && bytes[plain] < 0x7f)
+		plain++;
+	return plain;
+}
+
 static void
 add_printable(struct text *text, const char *bytes, size_t length)
 {
 	size_t safe = 0; /* where the safe characters begin that are not in the text yet */
-	for (size_t i = 0; i < length;) {
+	for (size_t i = plain_length(bytes, length); i < length;) {
 		size_t skip;
 		size_t size = safe_length(bytes + i, length - i, &skip);
 		if (size > 0) {
@@ -168,7 +175,7 @@ bool
 text_is_printable(const char *string)
 {
 	size_t length = strlen(string);
-	for (size_t i = 0; i < length;) {
+	for (size_t i = plain_length(string, length); i < length;) {
 		size_t skip;
 		size_t size = safe_length(string + i, length - i, &skip);
 		if (size == 0)
@@ -266,14 +273,20 @@ add_duration(struct text *text, uint64_t length)
 		add_two_units(text, seconds / (24 * 60 * 60), "d", seconds / (60 * 60) % 24, "h");
 }
 
+void
+text_add_duration(struct text *text, int64_t microseconds)
+{
+	text_reserve(text, LONGEST_QUANTITY);
+	if (microseconds < 0)
+		text_add(text, "-");
+	add_duration(text, microseconds < 0 ? -(uint64_t)microseconds : (uint64_t)microseconds);
+}
+
 char *
 text_duration(int64_t microseconds)
 {
 	struct text text = {.string = NULL};
-	text_reserve(&text, LONGEST_QUANTITY);
-	if (microseconds < 0)
-		text_add(&text, "-");
-	add_duration(&text, microseconds < 0 ? -(uint64_t)microseconds : (uint64_t)microseconds);
+	text_add_duration(&text, microseconds);
 	return text_take(&text);
 }
 

@@ -45,6 +45,7 @@ bool text_parse_size(const char *string, int64_t *ret_bytes);
 
 /* "12 ms", "0.4 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"; from microseconds. The caller owns the result. */
 char *text_duration(int64_t microseconds);
+void text_add_duration(struct text *text, int64_t microseconds);
 
 /* Reads "90", "90s", "10m", "2h", "1d" or sums such as "1h30m"; a bare number is seconds. Returns false on
  * anything else, on overflow and on a negative value; `ret_microseconds` is then untouched. */

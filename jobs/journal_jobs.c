@@ -12,24 +12,25 @@
 static const char job_query[] =
     "SELECT " JOB_COLUMNS ", spec, sources, data FROM job WHERE id = ? AND quarantined = 0";
 
+/* A count was read as it is, so that one below zero shows here. */
 static const struct {
-	enum job_column column;
+	size_t offset;
 	int64_t least;
 	const char *name;
 } job_limits[] = {
-    {COLUMN_ATTEMPT, 1, "attempt"},
-    {COLUMN_BUSY, 0, "busy"},
-    {COLUMN_DUE_AT, 0, "due_at"},
-    {COLUMN_SUBMITTED_AT, 0, "submitted_at"},
-    {COLUMN_STARTED_AT, 0, "started_at"},
-    {COLUMN_ENDED_AT, 0, "ended_at"},
-    {COLUMN_STATE_SINCE, 0, "state_since"},
-    {COLUMN_FILES, 0, "files"},
-    {COLUMN_BYTES, 0, "bytes"},
-    {COLUMN_BYTES_ADDED, 0, "bytes_added"},
-    {COLUMN_MISSING_COUNT, 0, "missing_count"},
-    {COLUMN_AWAY_SINCE, 0, "away_since"},
-    {COLUMN_AWAY, 0, "away"},
+    {offsetof(struct job_record, attempt), 1, "attempt"},
+    {offsetof(struct job_record, busy), 0, "busy"},
+    {offsetof(struct job_record, due_at), 0, "due_at"},
+    {offsetof(struct job_record, submitted_at), 0, "submitted_at"},
+    {offsetof(struct job_record, started_at), 0, "started_at"},
+    {offsetof(struct job_record, ended_at), 0, "ended_at"},
+    {offsetof(struct job_record, state_since), 0, "state_since"},
+    {offsetof(struct job_record, files), 0, "files"},
+    {offsetof(struct job_record, bytes), 0, "bytes"},
+    {offsetof(struct job_record, bytes_added), 0, "bytes_added"},
+    {offsetof(struct job_record, missing_count), 0, "missing_count"},
+    {offsetof(struct job_record, away_since), 0, "away_since"},
+    {offsetof(struct job_record, away), 0, "away"},
 };
 
 static int64_t
@@ -39,10 +40,10 @@ column_integer(const struct statement *row, enum job_column column)
 }
 
 static int
-judge_numbers(const struct statement *row, struct error *reason)
+judge_numbers(const struct job_record *job, struct error *reason)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(job_limits); i++) {
-		int64_t number = column_integer(row, job_limits[i].column);
+		int64_t number = *(const int64_t *)(const void *)((const char *)job + job_limits[i].offset);
 		if (number < job_limits[i].least)
 			return error_set(
 			    reason, ERROR_JOURNAL_DAMAGED, "%s is %lld", job_limits[i].name, (long long)number);
@@ -110,7 +111,7 @@ journal_read_columns(const struct statement *row, struct job_record *ret_job, st
 	job.error.hint = column_copy(row, COLUMN_ERROR_HINT);
 	if (error_is_set(&job.error) && job.error.message == NULL)
 		job.error.message = xstrdup(column_text(row, COLUMN_ERROR_CODE));
-	if (judge_numbers(row, reason) < 0 || read_words(row, &job, reason) < 0)
+	if (judge_numbers(&job, reason) < 0 || read_words(row, &job, reason) < 0)
 		return -1;
 	*ret_job = job;
 	job = (struct job_record){.id = 0};

@@ -11,15 +11,18 @@
 static bool
 read_good(const struct statement *row, struct last_good *ret_good)
 {
-	for (int column = 0; column < 5; column++)
-		if (sqlite3_column_int64(row->handle, column) < 0)
+	int64_t numbers[5];
+	for (int column = 0; column < (int)ARRAY_LENGTH(numbers); column++) {
+		numbers[column] = sqlite3_column_int64(row->handle, column);
+		if (numbers[column] < 0)
 			return false;
+	}
 	*ret_good = (struct last_good){
-	    .job_id = sqlite3_column_int64(row->handle, 0),
-	    .at = sqlite3_column_int64(row->handle, 1),
-	    .files = (uint64_t)sqlite3_column_int64(row->handle, 2),
-	    .bytes = (uint64_t)sqlite3_column_int64(row->handle, 3),
-	    .bytes_added = (uint64_t)sqlite3_column_int64(row->handle, 4),
+	    .job_id = numbers[0],
+	    .at = numbers[1],
+	    .files = (uint64_t)numbers[2],
+	    .bytes = (uint64_t)numbers[3],
+	    .bytes_added = (uint64_t)numbers[4],
 	    .snapshot_id = column_copy(row, 5),
 	};
 	return true;

@@ -20,6 +20,7 @@ struct survey {
 	struct journal *journal;
 	struct sought *sought; /* sorted by service */
 	size_t count, open;
+	size_t last;     /* where a service was found */
 	int64_t reached; /* all jobs from this id on have been looked at */
 	journal_survey_fn *each;
 	void *context;
@@ -31,11 +32,22 @@ compare_sought(const void *left, const void *right)
 	return strcmp(((const struct sought *)left)->service, ((const struct sought *)right)->service);
 }
 
+/* Most come in the order of the services or against it, so that the next one is beside the last. */
 static struct sought *
-find_sought(const struct survey *survey, const char *service)
+find_sought(struct survey *survey, const char *service)
 {
 	const struct sought key = {.service = service};
-	return bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
+	size_t first = survey->last > 0 ? survey->last - 1 : 0;
+	size_t end = survey->last + 2 < survey->count ? survey->last + 2 : survey->count;
+	struct sought *found = NULL;
+	for (size_t i = first; i < end && found == NULL; i++)
+		if (strcmp(survey->sought[i].service, service) == 0)
+			found = &survey->sought[i];
+	if (found == NULL)
+		found = bsearch(&key, survey->sought, survey->count, sizeof(*survey->sought), compare_sought);
+	if (found != NULL)
+		survey->last = (size_t)(found - survey->sought);
+	return found;
 }
 
 static void
@@ -84,7 +96,7 @@ look_further(struct survey *survey, struct sought *sought, struct error *error)
 }
 
 struct goods {
-	const struct survey *survey;
+	struct survey *survey;
 	struct last_good *goods;
 };
 

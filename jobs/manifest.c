@@ -153,6 +153,16 @@ compare_services(const void *left, const void *right)
 	return strcmp(a->name, b->name);
 }
 
+/* As Nix writes them. */
+static bool
+are_in_order(const struct service *services, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (compare_services(&services[i - 1], &services[i]) > 0)
+			return false;
+	return true;
+}
+
 static void
 read_services(
     struct manifest_reader *reader, json_t *services, const struct service *defaults, struct manifest *manifest)
@@ -177,7 +187,7 @@ read_services(
 		manifest_leave(reader, service);
 	}
 	manifest_leave(reader, mark);
-	if (manifest->service_count > 0)
+	if (!are_in_order(manifest->services, manifest->service_count))
 		qsort(manifest->services, manifest->service_count, sizeof(*manifest->services), compare_services);
 }
 
@@ -197,12 +207,10 @@ compare_claims(const void *left, const void *right)
 }
 
 static void
-add_claims(struct claim **claims, size_t *count, char *const *paths, const char *service)
+add_claims(struct claim *claims, size_t *count, char *const *paths, const char *service)
 {
-	size_t more = strings_count(paths);
-	*claims = xreallocarray(*claims, *count + more, sizeof(**claims));
-	for (size_t i = 0; i < more; i++)
-		(*claims)[(*count)++] = (struct claim){paths[i], service};
+	for (size_t i = 0; paths != NULL && paths[i] != NULL; i++)
+		claims[(*count)++] = (struct claim){paths[i], service};
 }
 
 static void
@@ -273,13 +281,18 @@ judge_shared_dumps(struct manifest_reader *reader, const struct manifest *manife
 static void
 judge_shared(struct manifest_reader *reader, const struct manifest *manifest)
 {
-	cleanup_free struct claim *databases = NULL;
-	cleanup_free struct claim *files = NULL;
 	size_t database_count = 0, file_count = 0;
 	for (size_t i = 0; i < manifest->service_count; i++) {
+		database_count += strings_count(manifest->services[i].databases);
+		file_count += strings_count(manifest->services[i].files);
+	}
+	cleanup_free struct claim *databases = xcalloc(database_count, sizeof(*databases));
+	cleanup_free struct claim *files = xcalloc(file_count, sizeof(*files));
+	database_count = file_count = 0;
+	for (size_t i = 0; i < manifest->service_count; i++) {
 		const struct service *service = &manifest->services[i];
-		add_claims(&databases, &database_count, service->databases, service->name);
-		add_claims(&files, &file_count, service->files, service->name);
+		add_claims(databases, &database_count, service->databases, service->name);
+		add_claims(files, &file_count, service->files, service->name);
 	}
 	judge_claims(reader, databases, database_count, judge_shared_database);
 	judge_claims(reader, files, file_count, judge_shared_path);
@@ -347,7 +360,6 @@ manifest_parse(const char *path, const char *content, size_t length, const struc
 		read_root(&reader, root, overrides, &manifest);
 	manifest_release_tree();
 	count_what_was_left_out(&reader);
-	text_clear(&reader.place);
 	if (reader.failures > 0)
 		return -1;
 	*ret_manifest = manifest;
@@ -421,8 +433,10 @@ clear_settings(struct restic_settings *settings)
 void
 manifest_clear(struct manifest *manifest)
 {
-	for (size_t i = 0; i < manifest->service_count; i++)
+	for (size_t i = 0; i < manifest->service_count; i++) {
+		manifest->services[i].restic = (struct restic_settings){.program = NULL};
 		service_clear(&manifest->services[i]);
+	}
 	free(manifest->services);
 	free(manifest->path);
 	free(manifest->status_group);

@@ -29,7 +29,7 @@ struct retry_settings {
 struct manifest {
 	char *path;
 	int version;
-	struct restic_settings restic; /* the repository's settings, also in each service */
+	struct restic_settings restic; /* the repository's settings; the services borrow them */
 	bool initialize;
 	int64_t parallel;  /* jobs at once, 1..64, default 2 */
 	int64_t kickoff;   /* schedule.time as microseconds since local midnight, default 02:00 */

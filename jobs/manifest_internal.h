@@ -140,18 +140,30 @@ struct service_draft {
 	struct retention_draft retention;
 };
 
+/* A step on the way to the reader's place: into a key, or (without one) into an item of a list. Keys are borrowed. */
+struct manifest_step {
+	const char *key;
+	size_t index;
+};
+
+/* The longest way that the tables know is services.NAME.data.postgres[0].host. */
+#define MANIFEST_DEEPEST 8
+
 /* Where the reader is, and what it found so far. */
 struct manifest_reader {
 	const char *path;
 	int version; /* of the format; 0: unknown, nothing more can be said about the rest */
 	struct problem_list *problems;
-	struct text place;               /* "services.web.data.sqlite[1]" */
+	struct manifest_step
+	    steps[MANIFEST_DEEPEST]; /* put into words ("services.web.data.sqlite[1]") for a problem only */
+	size_t depth;
 	size_t failures;                 /* problems that make the manifest unusable */
 	size_t listed[PROBLEM_NOTE + 1]; /* problems added to the list, by severity: no warning crowds an error out */
 	size_t left_out;                 /* and those that were too many for it */
 };
 
-/* Steps into a key (or, without a key, an item of a list); the return value goes to manifest_leave. */
+/* Steps into a key, which has to live until manifest_leave, or into an item of a list. The return value goes to
+ * manifest_leave. */
 size_t manifest_enter(struct manifest_reader *reader, const char *key);
 size_t manifest_enter_item(struct manifest_reader *reader, size_t index);
 void manifest_leave(struct manifest_reader *reader, size_t mark);
@@ -202,7 +214,8 @@ void manifest_read_initials(struct manifest_reader *reader, const struct manifes
 /* Releases all that a table's struct owns. */
 void manifest_release(const struct manifest_key *keys, void *target);
 
-/* Reads and judges one entry of `services`. What it does not say is taken from `defaults`. */
+/* Reads and judges one entry of `services`. What it does not say is taken from `defaults`,
+ * which own nothing but their settings of restic: the service borrows those. */
 void manifest_read_service(struct manifest_reader *reader, const struct service *defaults, const char *name,
     json_t *entry, struct service *ret_service);
 

@@ -4,6 +4,7 @@
 #include "core/nearest.h"
 #include "core/clock.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Nobody reads more of one severity at once, and a hostile file could cause millions. */
@@ -31,31 +32,48 @@ struct type_reader {
 
 /* ---- the place, and problems there ---- */
 
+static size_t
+enter(struct manifest_reader *reader, struct manifest_step step)
+{
+	assert(reader->depth < MANIFEST_DEEPEST);
+	reader->steps[reader->depth] = step;
+	return reader->depth++;
+}
+
 size_t
 manifest_enter(struct manifest_reader *reader, const char *key)
 {
-	size_t mark = reader->place.length;
-	if (mark > 0)
-		text_add(&reader->place, ".");
-	text_add_bytes(&reader->place, key, strnlen(key, LONGEST_SHOWN_KEY));
-	return mark;
+	return enter(reader, (struct manifest_step){.key = key});
 }
 
 size_t
 manifest_enter_item(struct manifest_reader *reader, size_t index)
 {
-	size_t mark = reader->place.length;
-	text_add(&reader->place, "[");
-	text_add_number(&reader->place, index);
-	text_add(&reader->place, "]");
-	return mark;
+	return enter(reader, (struct manifest_step){.index = index});
 }
 
 void
 manifest_leave(struct manifest_reader *reader, size_t mark)
 {
-	reader->place.length = mark;
-	reader->place.string[mark] = '\0';
+	reader->depth = mark;
+}
+
+/* "services.web.data.sqlite[1]" */
+static char *
+words_of_steps(const struct manifest_reader *reader)
+{
+	struct text words = {.string = NULL};
+	for (size_t i = 0; i < reader->depth; i++) {
+		const struct manifest_step *step = &reader->steps[i];
+		if (step->key == NULL) {
+			text_printf(&words, "[%zu]", step->index);
+			continue;
+		}
+		if (words.length > 0)
+			text_add(&words, ".");
+		text_add_bytes(&words, step->key, strnlen(step->key, LONGEST_SHOWN_KEY));
+	}
+	return text_take(&words);
 }
 
 static void __attribute__((format(printf, 4, 0)))
@@ -68,9 +86,8 @@ note(struct manifest_reader *reader, enum problem_severity severity, const char 
 	}
 	reader->listed[severity]++;
 	cleanup_free char *message = xvasprintf(format, arguments);
-	cleanup_free char *place = reader->place.length == 0
-				       ? xstrdup(reader->path)
-				       : xasprintf("%s: %s", reader->path, reader->place.string);
+	cleanup_free char *steps = words_of_steps(reader);
+	cleanup_free char *place = *steps == '\0' ? xstrdup(reader->path) : xasprintf("%s: %s", reader->path, steps);
 	problem_add(reader->problems, severity, ERROR_MANIFEST, place, remedy, "%s", message);
 }
 
@@ -423,7 +440,7 @@ read_item(struct manifest_reader *reader, const struct manifest_key *key, json_t
 	}
 	const char *string = json_string_value(value);
 	if (manifest_judge_text(reader, key->type, string) && !strings_contain(*list, string))
-		strings_add(list, string);
+		(*list)[strings_count(*list)] = xstrdup(string);
 }
 
 void
@@ -444,12 +461,20 @@ manifest_read_items(struct manifest_reader *reader, const struct manifest_key *k
 	}
 }
 
+/* Zeroed, with room for all that will be read. Of a list that is too long, nothing will. */
+static char **
+empty_list_for(const json_t *value)
+{
+	size_t count = json_is_array(value) ? json_array_size(value) : 1;
+	return xcalloc(count > LIST_LIMIT ? 1 : count + 1, sizeof(char *));
+}
+
 static void
 read_list(struct manifest_reader *reader, const struct manifest_key *key, json_t *value, void *target)
 {
 	const struct type_reader *type = &type_readers[key->type];
 	/* An empty list says something that an absent one does not. */
-	cleanup_strings char **list = xcalloc(1, sizeof(*list));
+	cleanup_strings char **list = empty_list_for(value);
 	if (type->list && json_is_array(value))
 		manifest_read_items(reader, key, value, read_item, &list);
 	else if (type->alone)
@@ -545,8 +570,8 @@ refuse_unknown_keys(struct manifest_reader *reader, json_t *object, const struct
 void
 manifest_read_object(struct manifest_reader *reader, json_t *object, const struct manifest_key *keys, void *target)
 {
-	size_t known = 0;
-	for (const struct manifest_key *key = keys; key->name != NULL; key++) {
+	size_t known = 0, size = json_object_size(object);
+	for (const struct manifest_key *key = keys; key->name != NULL && known < size; key++) {
 		json_t *value = key_is_of_version(key, reader->version) ? json_object_get(object, key->name) : NULL;
 		known += value != NULL;
 		if (value == NULL || json_is_null(value))
@@ -557,7 +582,7 @@ manifest_read_object(struct manifest_reader *reader, json_t *object, const struc
 		if (reader->version == 0)
 			return;
 	}
-	if (known < json_object_size(object))
+	if (known < size)
 		refuse_unknown_keys(reader, object, keys);
 }
 

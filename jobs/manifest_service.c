@@ -12,14 +12,6 @@ release_draft(struct service_draft *draft)
 }
 
 static void
-add_all(char ***list, char *const *more)
-{
-	for (size_t i = 0; more != NULL && more[i] != NULL; i++)
-		if (!strings_contain(*list, more[i]))
-			strings_add(list, more[i]);
-}
-
-static void
 judge_name(struct manifest_reader *reader, const char *name)
 {
 	const char *fault = manifest_service_fault(name);
@@ -71,18 +63,15 @@ judge_databases(struct manifest_reader *reader, const struct service *service)
 }
 
 static void
-resolve_excludes(const struct service_draft *draft, struct service *service)
+resolve_excludes(struct service_draft *draft, struct service *service)
 {
-	static const struct {
-		const char *pattern;
-		bool of_mk_service; /* only of services that are declared by mkService */
-	} defaults[] = {{"*.log", false}, {"node_modules", false}, {".git", false}, {"cache", true}, {"tmp", true}};
+	static char log[] = "*.log", modules[] = "node_modules", git[] = ".git", cache[] = "cache", tmp[] = "tmp";
+	static char *const defaults[] = {log, modules, git, NULL};
+	static char *const defaults_of_mk_service[] = {log, modules, git, cache, tmp, NULL};
 
-	for (size_t i = 0; i < ARRAY_LENGTH(defaults); i++)
-		if (!defaults[i].of_mk_service || draft->mk_service == ANSWER_YES)
-			strings_add(&service->excludes, defaults[i].pattern);
-	add_all(&service->excludes, draft->data.excludes);
-	add_all(&service->excludes, draft->excludes);
+	service->excludes = strings_copy(draft->mk_service == ANSWER_YES ? defaults_of_mk_service : defaults);
+	strings_move(&service->excludes, &draft->data.excludes);
+	strings_move(&service->excludes, &draft->excludes);
 }
 
 static void
@@ -92,7 +81,7 @@ resolve_data(struct manifest_reader *reader, struct service_draft *draft, struct
 	service->databases = take_pointer(draft->data.sqlite);
 	service->postgres = take_pointer(draft->data.postgres);
 	service->files = take_pointer(draft->data.files);
-	add_all(&service->files, draft->paths);
+	strings_move(&service->files, &draft->paths);
 	service->manual = draft->manual == ANSWER_YES;
 	service->type = xstrdup(type_of(service));
 	resolve_excludes(draft, service);
@@ -180,8 +169,7 @@ manifest_read_service(struct manifest_reader *reader, const struct service *defa
 	else
 		manifest_refuse_type(reader, name, MANIFEST_OBJECT, entry);
 
-	struct service service = {.name = NULL};
-	service_copy(&service, defaults);
+	struct service service = *defaults;
 	service.name = xstrdup(name);
 	service.tags = take_pointer(draft.tags);
 	service.pre_backup = take_shell_text(&draft.pre_backup);

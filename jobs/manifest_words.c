@@ -10,14 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
 /* The longest name of a service, so that NAME.service stays within systemd's 255. */
 #define LONGEST_NAME  200
 #define LONGEST_UNIT  255
 #define LONGEST_TAG   200
 #define LONGEST_HOST  253
 #define LONGEST_GROUP 32
+
+/* Of letters and digits of ASCII, and these marks. */
+static bool
+is_made_of(const char *string, const char *marks)
+{
+	for (; *string != '\0'; string++) {
+		bool letter = (*string >= 'a' && *string <= 'z') || (*string >= 'A' && *string <= 'Z');
+		bool digit = *string >= '0' && *string <= '9';
+		if (!letter && !digit && strchr(marks, *string) == NULL)
+			return false;
+	}
+	return true;
+}
 
 const char *
 manifest_word_fault(const char *string)
@@ -71,7 +82,7 @@ manifest_service_fault(const char *string)
 		return "is longer than 200 characters";
 	if (string[0] == '.' || string[0] == '-')
 		return "begins with '.' or '-'";
-	if (strspn(string, LETTERS_AND_DIGITS ":_.@-") != length)
+	if (!is_made_of(string, ":_.@-"))
 		return "has characters that cannot be in the name of a unit";
 	return NULL;
 }
@@ -97,7 +108,7 @@ manifest_unit_fault(const char *string)
 		return "is empty";
 	if (length > LONGEST_UNIT)
 		return "is longer than 255 characters";
-	if (strspn(string, LETTERS_AND_DIGITS ":_.@\\-") != length)
+	if (!is_made_of(string, ":_.@\\-"))
 		return "has characters that cannot be in the name of a unit";
 	if (suffix == NULL || !is_unit_suffix(suffix))
 		return "has no suffix of a unit that can be stopped and started";
@@ -135,7 +146,7 @@ manifest_host_fault(const char *string)
 		return "is longer than 253 characters";
 	if (string[0] == '.' || string[0] == '-')
 		return "begins with '.' or '-'";
-	if (strspn(string, LETTERS_AND_DIGITS "_.-") != length)
+	if (!is_made_of(string, "_.-"))
 		return "has characters that cannot be in a host name";
 	return NULL;
 }
@@ -148,7 +159,7 @@ is_address(const char *string)
 	const char *interface = string + length;
 	unsigned char address[sizeof(struct in6_addr)];
 	cleanup_free char *number = xstrndup(string, length);
-	if (*interface != '\0' && strspn(interface + 1, LETTERS_AND_DIGITS "_.-") != strlen(interface + 1))
+	if (*interface != '\0' && !is_made_of(interface + 1, "_.-"))
 		return false;
 	return strcmp(interface, "%") != 0 && inet_pton(AF_INET6, number, address) == 1;
 }
@@ -182,7 +193,7 @@ manifest_group_fault(const char *string)
 		return "is empty";
 	if (length > LONGEST_GROUP)
 		return "is longer than 32 characters";
-	if (strspn(string, LETTERS_AND_DIGITS "_.-") != length)
+	if (!is_made_of(string, "_.-"))
 		return "has characters that cannot be in the name of a group";
 	if (!isalpha((unsigned char)string[0]) && string[0] != '_')
 		return "begins with neither a letter nor '_'";

@@ -144,7 +144,6 @@ initial_values_are_valid(void **state)
 	assert_string_equal(draft.repository.file, "/run/agenix/restic/repo");
 	manifest_release(manifest_keys, &draft);
 	assert_null(draft.repository.file);
-	text_clear(&reader.place);
 }
 
 int
