@@ -2,7 +2,6 @@
  * are proven readable beside the upload, so the proof makes the window no longer. */
 #include <string.h>
 
-#include "adapters/filesystem.h"
 #include "core/alloc.h"
 #include "core/log.h"
 #include "jobs/shrink.h"
@@ -264,7 +263,7 @@ check_sources_again(struct job *job, struct error *error)
 	if (job->record.snapshot_id == NULL || job->taken_over)
 		return STEP_DONE;
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
-		if (filesystem_check_source(sources[i], error) < 0)
+		if (work_check_source(job, sources[i], error) < 0)
 			return STEP_FAILED;
 	return live_check_places(job, error) < 0 ? STEP_FAILED : STEP_DONE;
 }

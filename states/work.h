@@ -74,6 +74,9 @@ int work_record_child(struct job *job, const char *command, const struct child_i
     struct error *error);
 void work_forget_child(struct job *job, int64_t *child_id);
 
+/* filesystem_check_source; of the journal itself, which is open in this process, only whether it is in its place. */
+int work_check_source(const struct job *job, const char *path, struct error *error);
+
 /* A note that names the active units of a list: "stopping web.socket, web.service". */
 void job_note_units(struct job *job, const char *verb, const struct unit_list *units);
 

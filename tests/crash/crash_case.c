@@ -389,7 +389,7 @@ write_manifest(struct crash_case *crash)
 	const char *top = crash->directory;
 	int64_t deadline = crash->fault->snapshot_seconds != 0 ? crash->fault->snapshot_seconds : 120;
 	text_printf(&manifest,
-	    "{\"version\": 2, \"host\": \"" HOST "\","
+	    "{\"version\": 2, \"host\": \"" HOST "\", \"ownState\": false,"
 	    " \"repository\": {\"file\": \"%s/location\", \"passwordFile\": \"%s/password\"},"
 	    " \"schedule\": {\"maxDelay\": 0}, \"retry\": {\"delay\": 0}, \"settle\": 0,"
 	    " \"retention\": {\"last\": %d, \"daily\": 0, \"weekly\": 0, \"monthly\": 0},"
