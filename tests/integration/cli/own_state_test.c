@@ -255,7 +255,7 @@ a_fresh_machine_is_not_broken_for_it(void **state)
 	expect_words(world->out, "state/journal.sqlite");
 	expect_run(world, "backup web", 0);
 	expect_run(world, "status", 0);
-	expect_words(world->out, "never");
+	expect_words(world->out, OWN "  good");
 	expect_run(world, "check", 0);
 }
 
