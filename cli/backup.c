@@ -45,9 +45,11 @@ const struct command command_backup = {
     .operands = "SERVICE...|--all",
     .summary = "back services up now",
     .help =
-	"Backs the named services up at once, or with --all every service of the manifest. Shows each job moving\n"
-	"through its states and ends with the result of each. A service that waits for its nightly turn has it now.\n"
-	"A retention follows by itself; it is not waited for.\n"
+	"Backs the named services up at once, or with --all every service of the manifest, and the journal and the\n"
+	"manifest themselves (atelier-backup). Shows each job moving through its states and ends with the result of\n"
+	"each. A service that waits for its nightly turn has it now. A retention follows by itself; it is not "
+	"waited\n"
+	"for.\n"
 	"\n"
 	"A process in the background, the runner, does the work; it is started if there is none. Whatever ends this\n"
 	"command ends no job. Ctrl-C asks whether to detach or to cancel.\n"

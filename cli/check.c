@@ -45,6 +45,8 @@ run_check(const struct invocation *invocation)
 		check_surroundings(invocation, &manifest, &problems, &surroundings);
 		for (size_t i = 0; i < manifest.service_count; i++)
 			cli_check_service(&manifest.services[i], &problems);
+		if (manifest.own != NULL)
+			cli_check_service(manifest.own, &problems);
 	}
 	print_answer(invocation, &problems, &surroundings);
 	if (!usable)

@@ -7,13 +7,21 @@
 #include "core/alloc.h"
 #include "core/text.h"
 
+#include <errno.h>
 #include <string.h>
+
+/* Where what is wrong with a service is to be corrected; `key` may be "". */
+static char *
+place_of(const struct service *service, const char *key)
+{
+	return service->own ? xstrdup("ownState") : xasprintf("services.%s%s", service->name, key);
+}
 
 static void
 check_sources(const struct service *service, struct problem_list *problems)
 {
 	cleanup_strings char **sources = service_sources(service);
-	cleanup_free char *place = xasprintf("services.%s", service->name);
+	cleanup_free char *place = place_of(service, "");
 	cleanup_error struct error excluded = {.code = ERROR_NONE};
 	if (service_check_excludes(service, &excluded) < 0)
 		problem_add_error(problems, place, &excluded);
@@ -27,7 +35,7 @@ check_sources(const struct service *service, struct problem_list *problems)
 static void
 check_databases(const struct service *service, struct problem_list *problems)
 {
-	cleanup_free char *place = xasprintf("services.%s.data.sqlite", service->name);
+	cleanup_free char *place = place_of(service, ".data.sqlite");
 	for (size_t i = 0; service->databases != NULL && service->databases[i] != NULL; i++) {
 		cleanup_error struct error error = {.code = ERROR_NONE};
 		const char *path = service->databases[i];
@@ -35,7 +43,8 @@ check_databases(const struct service *service, struct problem_list *problems)
 			problem_add_error(problems, place, &error);
 			continue;
 		}
-		cleanup_free char *holders = sqlite_holders(path);
+		/* Of the journal's users there is nothing to say. */
+		cleanup_free char *holders = service->own ? NULL : sqlite_holders(path);
 		if (holders != NULL)
 			problem_add(
 			    problems, PROBLEM_NOTE, ERROR_NONE, place, NULL, "%s is open in %s", path, holders);
@@ -142,6 +151,9 @@ check_units(const struct service *service, struct problem_list *problems)
 void
 cli_check_service(const struct service *service, struct problem_list *problems)
 {
+	/* The first job makes the journal. */
+	if (service->own && access(service->databases[0], F_OK) < 0 && errno == ENOENT)
+		return;
 	check_sources(service, problems);
 	check_databases(service, problems);
 	check_postgres(service, problems);

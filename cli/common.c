@@ -6,6 +6,7 @@
 #include "cli/terminal.h"
 #include "core/alloc.h"
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -58,9 +59,11 @@ int
 cli_read_manifest(const struct invocation *invocation, struct manifest *ret_manifest, struct problem_list *problems)
 {
 	cleanup_free char *cache = xasprintf("%s/cache", invocation->state_directory);
+	cleanup_free char *state = path_resolve(invocation->state_directory);
 	const struct manifest_overrides overrides = {
 	    .restic_program = invocation->restic_program,
 	    .cache_directory = cache,
+	    .state_directory = state,
 	};
 	return manifest_load(invocation->manifest_path, &overrides, ret_manifest, problems);
 }
@@ -109,14 +112,17 @@ cli_open_journal_readonly(const struct invocation *invocation, struct journal **
 int
 cli_unknown_service(const struct manifest *manifest, const char *name, struct error *error)
 {
-	cleanup_free const char **names = NULL;
-	if (manifest->service_count > 0)
-		names = xcalloc(manifest->service_count, sizeof(*names));
+	cleanup_free const char **names = xcalloc(manifest->service_count + 1, sizeof(*names));
+	size_t count = 0;
 	for (size_t i = 0; i < manifest->service_count; i++)
-		names[i] = manifest->services[i].name;
+		names[count++] = manifest->services[i].name;
+	if (manifest->own != NULL)
+		names[count++] = manifest->own->name;
 	error_set(error, ERROR_USAGE, "there is no service '%s' in %s", name, manifest->path);
-	const char *nearest = nearest_word(name, names, manifest->service_count);
-	if (nearest != NULL)
+	const char *nearest = nearest_word(name, names, count);
+	if (strcmp(name, SERVICE_OWN_NAME) == 0)
+		error_hint(error, "the manifest switches it off: \"ownState\" is false");
+	else if (nearest != NULL)
 		error_hint(error, "did you mean '%s'?", nearest);
 	return -1;
 }
@@ -166,6 +172,8 @@ cli_select_services(const struct invocation *invocation, const struct manifest *
 	size_t count = 0;
 	for (size_t i = 0; !named && i < manifest->service_count; i++)
 		services[count++] = &manifest->services[i];
+	if (!named && manifest->own != NULL)
+		services[count++] = manifest->own;
 	for (size_t i = 0; named && i < invocation->operand_count; i++) {
 		const struct service *service = manifest_find(manifest, invocation->operands[i]);
 		if (service == NULL) {

@@ -43,11 +43,10 @@ const struct command command_run = {
     .operands = "",
     .summary = "the night's backups, each service after a random delay (for a timer or cron)",
     .help =
-	"Makes one job per service, a retention that follows them, and a prune when one is due; each backup begins\n"
-	"after a random delay of at most schedule.maxDelay, which is drawn once and kept in the journal. Hands them "
-	"to\n"
-	"the runner and stays until all have ended. Called again in the same night it adds nothing: it follows what "
-	"is\n"
+	"Makes one job per service, one for the journal and the manifest (atelier-backup), a retention that follows\n"
+	"them, and a prune when one is due. Each backup begins after a random delay of at most schedule.maxDelay,\n"
+	"which is drawn once and kept in the journal; that of atelier-backup at its end. Hands them to the runner\n"
+	"and stays until all have ended. Called again in the same night it adds nothing: it follows what is\n"
 	"unfinished, and its exit code is that night's result.\n"
 	"\n"
 	"  0 2 * * *  root  atelier-backup run",

@@ -116,11 +116,18 @@ foresee_next(
 {
 	const struct job_record *job = facts->current;
 	if (job == NULL || job_state_is_terminal(job->state)) {
-		line->next_from = kickoff;
-		line->next_until = line->next_from + house->max_delay;
+		line->next_from = kickoff + (line->service->own ? house->max_delay : 0);
+		line->next_until = kickoff + house->max_delay;
 	} else if (job->state == JOB_PENDING || job->state == JOB_DELAYING) {
 		line->next_from = line->next_until = job->due_at != 0 ? job->due_at : job->submitted_at;
 	}
+}
+
+/* Nobody declared the built-in service: that it has no backup says something only when one has been tried. */
+static bool
+awaits_first_run(const struct service *service, const struct job_record *verdict)
+{
+	return service->own && verdict == NULL;
 }
 
 static struct status_line
@@ -134,9 +141,9 @@ judge_service(const struct status_house *house, int64_t kickoff, const struct se
 	    .good_age = facts->has_good ? age_of(house->now, facts->good.at) : -1,
 	    .away = away_of(house, facts),
 	};
-	line.overdue = !facts->has_good || line.good_age > service->overdue_after;
-	foresee_next(house, kickoff, facts, &line);
 	const struct job_record *verdict = service_facts_verdict(facts);
+	line.overdue = facts->has_good ? line.good_age > service->overdue_after : !awaits_first_run(service, verdict);
+	foresee_next(house, kickoff, facts, &line);
 	if (line.interrupted || (verdict != NULL && verdict->outcome == OUTCOME_FAILED))
 		line.condition = STATUS_FAILED;
 	else if (line.overdue)

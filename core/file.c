@@ -133,6 +133,53 @@ path_is_clean(const char *path)
 	return true;
 }
 
+/* Where nothing exists, nothing is a link: ".." goes back to where one came from. */
+static void
+enter_component(struct text *path, const char *component, size_t length)
+{
+	if (length == 0 || (length == 1 && component[0] == '.'))
+		return;
+	if (length == 2 && component[0] == '.' && component[1] == '.') {
+		char *slash = path->length > 0 ? strrchr(path->string, '/') : NULL;
+		path->length = slash != NULL ? (size_t)(slash - path->string) : 0;
+		if (slash != NULL)
+			*slash = '\0';
+		return;
+	}
+	text_add(path, "/");
+	text_add_bytes(path, component, length);
+}
+
+/* "/" is empty in here. */
+static char *
+enter_rest(const char *real, const char *rest)
+{
+	cleanup_text struct text path = {.string = NULL};
+	text_add(&path, strcmp(real, "/") == 0 ? "" : real);
+	for (const char *component = rest; component != NULL;) {
+		size_t length = strcspn(component, "/");
+		enter_component(&path, component, length);
+		component = component[length] == '/' ? component + length + 1 : NULL;
+	}
+	if (path.length == 0)
+		text_add(&path, "/");
+	return text_take(&path);
+}
+
+char *
+path_resolve(const char *path)
+{
+	cleanup_free char *existing = xstrdup(path);
+	for (;;) {
+		cleanup_free char *real = realpath(existing, NULL);
+		char *slash = strrchr(existing, '/');
+		if (real != NULL || slash == NULL || existing[1] == '\0')
+			return enter_rest(real != NULL ? real : "/", path + strlen(existing));
+		/* "/a" has the parent "/". */
+		slash[slash == existing ? 1 : 0] = '\0';
+	}
+}
+
 bool
 path_is_below(const char *path, const char *directory)
 {

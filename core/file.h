@@ -19,6 +19,10 @@ int file_check_trust(const char *path, bool secret, struct error *error);
 /* Absolute, no "." or ".." or empty component, no trailing slash (but "/" itself), no control character. */
 bool path_is_clean(const char *path);
 
+/* Where an absolute path leads: clean, without a symbolic link in it. What does not exist yet is kept below what
+ * does. The caller owns the result. */
+char *path_resolve(const char *path);
+
 /* Is `path` equal to `directory` or below it? Both clean. */
 bool path_is_below(const char *path, const char *directory);
 

@@ -31,7 +31,7 @@ journal_new(const char *state_directory, const struct clock *clock, bool read_on
 	struct journal *journal = xmalloc(sizeof(*journal));
 	*journal = (struct journal){
 	    .directory = xstrdup(state_directory),
-	    .path = xasprintf("%s/journal.sqlite", state_directory),
+	    .path = xasprintf("%s/" JOURNAL_FILE, state_directory),
 	    .clock = clock,
 	    .read_only = read_only,
 	    .lock_descriptor = -1,
@@ -58,6 +58,14 @@ const char *
 journal_directory(const struct journal *journal)
 {
 	return journal->directory;
+}
+
+bool
+journal_is_file(const struct journal *journal, const char *path)
+{
+	struct stat own, other;
+	return stat(journal->path, &own) == 0 && lstat(path, &other) == 0 && own.st_dev == other.st_dev &&
+	       own.st_ino == other.st_ino;
 }
 
 const char *

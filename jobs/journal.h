@@ -22,6 +22,9 @@
 
 struct journal;
 
+/* Its file in the state directory. */
+#define JOURNAL_FILE "journal.sqlite"
+
 /* Opens STATE_DIR/journal.sqlite, making directory (0700) and file (0600) if missing, migrating an older
  * schema in one transaction. Refuses a file of another application, a newer schema (ERROR_JOURNAL_NEWER), a
  * read-only place, and to begin anew where a lost journal has left the file `owed` (ERROR_JOURNAL_DAMAGED). */
@@ -44,6 +47,10 @@ const char *journal_identity(const struct journal *journal);
 
 /* The state directory. */
 const char *journal_directory(const struct journal *journal);
+
+/* Is it the journal's own file that stands at this path? No process that has the journal open may open it once more
+ * but through SQLite: closing any descriptor of it drops the locks that the process holds on it. */
+bool journal_is_file(const struct journal *journal, const char *path);
 
 /* ---- the runner's lock on STATE_DIR/runner.lock, released by the kernel when its holder dies ---- */
 

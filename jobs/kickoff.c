@@ -66,10 +66,17 @@ kickoff_next(int64_t wall, int64_t kickoff)
 	}
 }
 
+static int64_t
+draw_delay(const struct submission *submission, int64_t max_delay)
+{
+	if (submission->kind != JOB_KIND_BACKUP)
+		return 0;
+	return submission->service->own ? max_delay : backoff_spread(max_delay);
+}
+
 void
 kickoff_spread(struct submission *submissions, size_t count, int64_t wall, int64_t max_delay)
 {
 	for (size_t i = 0; i < count; i++)
-		submissions[i].due_at =
-		    wall + (submissions[i].kind == JOB_KIND_BACKUP ? backoff_spread(max_delay) : 0);
+		submissions[i].due_at = wall + draw_delay(&submissions[i], max_delay);
 }

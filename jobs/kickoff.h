@@ -19,7 +19,7 @@ char *kickoff_night(int64_t wall, int64_t kickoff);
 int64_t kickoff_next(int64_t wall, int64_t kickoff);
 
 /* Draws the due times of a night's submissions, here and once: each backup after its own random delay of 0 to
- * max_delay, what follows the backups at once (it waits for them). */
+ * max_delay, that of the built-in service at the end of it, what follows the backups at once (it waits for them). */
 void kickoff_spread(struct submission *submissions, size_t count, int64_t wall, int64_t max_delay);
 
 #endif

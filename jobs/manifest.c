@@ -1,7 +1,9 @@
 #include "jobs/manifest_internal.h"
 
 #include "core/alloc.h"
+#include "core/digest.h"
 #include "core/file.h"
+#include "jobs/journal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,7 +13,8 @@
 #define SERVICE_LIMIT       10000
 
 #define DEFAULT_ENVIRONMENT_FILE "/run/agenix/restic/env"
-#define DEFAULT_CACHE_DIRECTORY  "/var/lib/atelier-backup/cache"
+#define DEFAULT_STATE_DIRECTORY  "/var/lib/atelier-backup"
+#define DEFAULT_CACHE_DIRECTORY  DEFAULT_STATE_DIRECTORY "/cache"
 
 #define cleanup_draft    __attribute__((cleanup(release_draft)))
 #define cleanup_manifest __attribute__((cleanup(manifest_clear)))
@@ -144,6 +147,24 @@ resolve_defaults(struct manifest_reader *reader, struct manifest_draft *draft,
 }
 
 /* ---- the services ---- */
+
+/* The journal is in use by whoever backs it up: it is copied live, like any database of a service that is not
+ * stopped. */
+static struct service *
+make_own(
+    const struct manifest_reader *reader, const struct service *defaults, const struct manifest_overrides *overrides)
+{
+	const char *given = overrides == NULL ? NULL : overrides->state_directory;
+	cleanup_free char *journal = xasprintf("%s/" JOURNAL_FILE, given == NULL ? DEFAULT_STATE_DIRECTORY : given);
+	struct service *own = xcalloc(1, sizeof(*own));
+	service_copy(own, defaults);
+	own->own = true;
+	own->name = xstrdup(SERVICE_OWN_NAME);
+	own->type = xstrdup("mixed");
+	strings_add(&own->databases, journal);
+	strings_add(&own->files, reader->path);
+	return own;
+}
 
 static int
 compare_services(const void *left, const void *right)
@@ -335,6 +356,8 @@ read_root(struct manifest_reader *reader, json_t *root, const struct manifest_ov
 	else if (services == NULL || json_is_null(services))
 		manifest_refuse(reader, "write \"services\": {...} (docs/manifest.md)", "\"services\" is missing");
 	judge_shared(reader, manifest);
+	if (draft.own_state == ANSWER_YES)
+		manifest->own = make_own(reader, &defaults, overrides);
 	manifest->restic = defaults.restic;
 	defaults.restic = (struct restic_settings){.program = NULL};
 	service_clear(&defaults);
@@ -379,6 +402,28 @@ add_read_error(const char *path, struct error *error, struct problem_list *probl
 	problem_add_error(problems, path, error);
 }
 
+static void
+remember_manifest(struct service *service, const char *path, const char *digest)
+{
+	service->manifest_path = xstrdup(path);
+	service->manifest_digest = xstrdup(digest);
+}
+
+/* Each service knows from which manifest it is, and the built-in one where that really is: of a symbolic link restic
+ * would store the link alone. */
+static void
+remember_origin(struct manifest *manifest, const char *content, size_t length)
+{
+	cleanup_free char *digest = digest_sha256(content, length);
+	for (size_t i = 0; i < manifest->service_count; i++)
+		remember_manifest(&manifest->services[i], manifest->path, digest);
+	if (manifest->own == NULL)
+		return;
+	cleanup_free char *file = path_resolve(manifest->path);
+	remember_manifest(manifest->own, manifest->path, digest);
+	replace_string(&manifest->own->files[0], file);
+}
+
 int
 manifest_load(const char *path, const struct manifest_overrides *overrides, struct manifest *ret_manifest,
     struct problem_list *problems)
@@ -401,6 +446,7 @@ manifest_load(const char *path, const struct manifest_overrides *overrides, stru
 		manifest_clear(&manifest);
 		return -1;
 	}
+	remember_origin(&manifest, content, length);
 	*ret_manifest = manifest;
 	return 0;
 }
@@ -414,6 +460,8 @@ compare_name(const void *name, const void *service)
 const struct service *
 manifest_find(const struct manifest *manifest, const char *name)
 {
+	if (manifest->own != NULL && strcmp(name, manifest->own->name) == 0)
+		return manifest->own;
 	if (manifest->service_count == 0)
 		return NULL;
 	return bsearch(name, manifest->services, manifest->service_count, sizeof(*manifest->services), compare_name);
@@ -438,6 +486,9 @@ manifest_clear(struct manifest *manifest)
 		service_clear(&manifest->services[i]);
 	}
 	free(manifest->services);
+	if (manifest->own != NULL)
+		service_clear(manifest->own);
+	free(manifest->own);
 	free(manifest->path);
 	free(manifest->status_group);
 	clear_settings(&manifest->restic);

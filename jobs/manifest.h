@@ -39,25 +39,28 @@ struct manifest {
 	char *status_group;       /* whose members may read status through the runner's socket; NULL: root alone */
 	struct service *services; /* sorted by name */
 	size_t service_count;
+	struct service *own; /* the built-in one, which is not among them; NULL: switched off ("ownState") */
 };
 
 /* What the command line overrides; NULL: not given. */
 struct manifest_overrides {
 	const char *restic_program;
 	const char *cache_directory; /* default for repository.cacheDir: STATE_DIR/cache */
+	const char *state_directory; /* where the journal is that the built-in service backs up; clean */
 };
 
 /* Reads and judges a manifest. All findings are added to `problems`, each with file, place (JSON path) and remedy.
  * Returns 0 if the manifest can be used (no problem is an error then); `ret_manifest` is filled and owned by the
- * caller, else untouched. Looks at the manifest file only (content, owner, mode), at nothing it names, except that
- * the default environment file counts only where it exists. */
+ * caller, else untouched. Looks at the manifest file only (content, owner, mode, and where a symbolic link to it
+ * leads), at nothing it names, except that the default environment file counts only where it exists. */
 int manifest_load(const char *path, const struct manifest_overrides *overrides, struct manifest *ret_manifest,
     struct problem_list *problems);
 
-/* The same from memory, for tests and fuzzing: `path` is used in places only. */
+/* The same from memory, for tests and fuzzing: `path` is not looked at, and the services know of no manifest. */
 int manifest_parse(const char *path, const char *content, size_t length, const struct manifest_overrides *overrides,
     struct manifest *ret_manifest, struct problem_list *problems);
 
+/* By name, the built-in one too; NULL if there is none. */
 const struct service *manifest_find(const struct manifest *manifest, const char *name);
 void manifest_clear(struct manifest *manifest);
 

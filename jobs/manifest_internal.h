@@ -113,6 +113,7 @@ struct manifest_draft {
 	struct retention_draft retention;
 	struct prune_settings prune;
 	char *status_group;
+	enum answer own_state;
 	json_t *services;
 };
 

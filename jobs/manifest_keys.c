@@ -193,7 +193,7 @@ const struct manifest_key manifest_keys[] = {
     {"version", MANIFEST_VERSION, 1, 0, DRAFT(version), .initial = "1", .doc = "The version of the format."},
     {"services", MANIFEST_SERVICES, 1, 0, DRAFT(services), manifest_service_keys,
 	.doc = "The services by name. Required. A name is made of letters, digits and `:_.@-`, has "
-	       "at most 200 characters and begins with neither `.` nor `-`."},
+	       "at most 200 characters and begins with neither `.` nor `-`; `atelier-backup` is taken."},
     {"host", MANIFEST_HOST, 2, 0, DRAFT(host),
 	.doc = "The host name in the snapshots. Pin it: a host that is renamed loses sight of its "
 	       "old snapshots. Default: the machine's."},
@@ -216,6 +216,9 @@ const struct manifest_key manifest_keys[] = {
 	.doc = "When the room of removed snapshots is given back, and what that may cost."},
     {"statusGroup", MANIFEST_GROUP, 2, 0, DRAFT(status_group),
 	.doc = "A group whose members may read status through the runner's socket. Default: only root may."},
+    {"ownState", MANIFEST_SWITCH, 2, 0, DRAFT(own_state), .initial = "true",
+	.doc =
+	    "Whether every run also backs up the journal and this file, as the built-in service `atelier-backup`."},
     {.name = NULL},
 };
 

@@ -20,6 +20,9 @@ judge_name(struct manifest_reader *reader, const char *name)
 		    "name the service as its unit without the suffix: letters, digits and \":_.@-\", at most "
 		    "200",
 		    "the name of the service %s", fault);
+	else if (strcmp(name, SERVICE_OWN_NAME) == 0)
+		manifest_refuse(reader, "give it another name; what is backed up under this one: docs/manifest.md",
+		    "the name is taken: the built-in service that backs up the journal and the manifest has it");
 }
 
 /* ---- what is backed up ---- */

@@ -16,6 +16,7 @@ enum field_kind {
 	FIELD_STRINGS,
 	FIELD_BOOL,
 	FIELD_COUNT,
+	FIELD_LATER_TEXT,
 	FIELD_LATER_BOOL,
 	FIELD_LATER_COUNT,
 };
@@ -70,6 +71,9 @@ static const struct field fields[] = {
     {"maxRepackBytes", FIELD_LATER_COUNT, offsetof(struct service, max_repack_bytes)},
     {"maxShrink", FIELD_LATER_COUNT, offsetof(struct service, max_shrink)},
     {"keepAll", FIELD_LATER_BOOL, offsetof(struct service, keep_all)},
+    {"own", FIELD_LATER_BOOL, offsetof(struct service, own)},
+    {"manifestPath", FIELD_LATER_TEXT, offsetof(struct service, manifest_path)},
+    {"manifestDigest", FIELD_LATER_TEXT, offsetof(struct service, manifest_digest)},
 };
 
 static void *
@@ -90,6 +94,7 @@ clear_field(void *value, enum field_kind kind)
 	switch (kind) {
 	case FIELD_NAME:
 	case FIELD_TEXT:
+	case FIELD_LATER_TEXT:
 		free(*(char **)value);
 		return;
 	case FIELD_STRINGS:
@@ -117,6 +122,7 @@ copy_field(void *target, const void *source, enum field_kind kind)
 	switch (kind) {
 	case FIELD_NAME:
 	case FIELD_TEXT:
+	case FIELD_LATER_TEXT:
 		*(char **)target = xstrdup_null(*(char *const *)source);
 		return;
 	case FIELD_STRINGS:
@@ -170,8 +176,9 @@ service_sources(const struct service *service)
 {
 	cleanup_strings char **all = strings_copy(service->files);
 	for (size_t i = 0; service->databases != NULL && service->databases[i] != NULL; i++) {
-		cleanup_free char *directory = directory_of(service->databases[i]);
-		strings_add(&all, directory);
+		const char *database = service->databases[i];
+		cleanup_free char *source = service->own ? xstrdup(database) : directory_of(database);
+		strings_add(&all, source);
 	}
 	if (all != NULL)
 		qsort(all, strings_count(all), sizeof(*all), compare_paths);
@@ -237,6 +244,7 @@ service_pack(const struct service *service, struct packer *packer)
 		switch (fields[i].kind) {
 		case FIELD_NAME:
 		case FIELD_TEXT:
+		case FIELD_LATER_TEXT:
 			pack_key_text(packer, key, *(char *const *)value);
 			break;
 		case FIELD_STRINGS:
@@ -257,7 +265,8 @@ service_pack(const struct service *service, struct packer *packer)
 static int
 unpack_field(const msgpack_object *map, const struct field *field, void *target, struct error *error)
 {
-	bool came_later = field->kind == FIELD_LATER_BOOL || field->kind == FIELD_LATER_COUNT;
+	bool came_later =
+	    field->kind == FIELD_LATER_TEXT || field->kind == FIELD_LATER_BOOL || field->kind == FIELD_LATER_COUNT;
 	if (came_later && unpack_find(map, field->key) == NULL)
 		return 0;
 	switch (field->kind) {
@@ -269,6 +278,7 @@ unpack_field(const msgpack_object *map, const struct field *field, void *target,
 			    error, ERROR_JOURNAL_DAMAGED, "\"%s\" of the stored service is empty", field->key);
 		return 0;
 	case FIELD_TEXT:
+	case FIELD_LATER_TEXT:
 		return unpack_text(map, field->key, target, error);
 	case FIELD_STRINGS:
 		return unpack_strings(map, field->key, target, error);

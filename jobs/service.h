@@ -22,8 +22,12 @@ struct deadlines {
 	int64_t start;     /* all units started */
 };
 
+/* The built-in service, which backs the journal and the manifest up: no service of a manifest has its name. */
+#define SERVICE_OWN_NAME "atelier-backup"
+
 struct service {
 	char *name;
+	bool own; /* the built-in one: of its databases the files alone are saved, not the directories they lie in */
 	char *data_directory; /* v1 and v2 dataDir, or NULL */
 	char **databases;     /* data.sqlite: absolute paths of main files */
 	char **postgres;      /* data.postgres: as adapters/postgres.h reads them: names, or conninfo strings */
@@ -51,14 +55,18 @@ struct service {
 	int64_t max_shrink; /* per cent of files or bytes that may be gone since the last good backup; 100 (and 0, in
 			     * a spec that has no manifest behind it): all */
 	bool keep_all;      /* nothing of this service is ever removed, whatever `retention` says */
+
+	char *manifest_path;   /* that of the manifest it comes from, as it was named; NULL: not known */
+	char *manifest_digest; /* SHA-256 of the manifest's bytes, 64 hex digits */
 };
 
 /* Both take a zeroed struct as empty; service_copy clears its target first. */
 void service_clear(struct service *service);
 void service_copy(struct service *target, const struct service *source);
 
-/* The declared sources in the order they are given to restic: the databases' directories and the files, duplicates
- * and paths below another removed, sorted. The caller owns the list. */
+/* The declared sources in the order they are given to restic: the databases' directories (of the built-in service the
+ * databases themselves) and the files, duplicates and paths below another removed, sorted. The caller owns the list.
+ */
 char **service_sources(const struct service *service);
 
 /* ERROR_SOURCE_EXCLUDED for the first source or database that one of its own exclude patterns takes away. 0 or -1. */

@@ -13,6 +13,17 @@
 
 /* ---- the service ---- */
 
+static int
+look_at_source(const struct job *job, const char *path, struct source_look *ret_look, struct error *error)
+{
+	*ret_look = (struct source_look){.empty = false};
+	if (work_check_source(job, path, error) < 0)
+		return -1;
+	/* The journal never is. */
+	return journal_is_file(engine_journal(job->engine), path) ? 0
+								  : filesystem_look_at_source(path, ret_look, error);
+}
+
 /* Each is there and readable, and none is empty that held something when the last good backup was made. */
 static int
 judge_sources(struct job *job, char *const *sources, struct source_found *found, struct error *error)
@@ -20,8 +31,7 @@ judge_sources(struct job *job, char *const *sources, struct source_found *found,
 	size_t count = strings_count(sources);
 	for (size_t i = 0; i < count; i++) {
 		struct source_look look;
-		if (filesystem_check_source(sources[i], error) < 0 ||
-		    filesystem_look_at_source(sources[i], &look, error) < 0)
+		if (look_at_source(job, sources[i], &look, error) < 0)
 			return -1;
 		found[i] = (struct source_found){.path = sources[i], .empty = look.empty};
 	}
@@ -61,6 +71,8 @@ check_databases(struct job *job, struct error *error)
 {
 	char **databases = job->record.spec.databases;
 	for (size_t i = 0; databases != NULL && databases[i] != NULL; i++) {
+		if (journal_is_file(engine_journal(job->engine), databases[i]))
+			continue; /* copying it will show */
 		if (sqlite_inspect(databases[i], error) < 0)
 			return STEP_FAILED;
 		judge_empty_database(job, databases[i]);

@@ -138,6 +138,15 @@ data_json(struct job *job)
 
 /* ---- the whole ---- */
 
+/* Not known of a job that an earlier program was given. */
+static json_t *
+manifest_json(const struct service *spec)
+{
+	if (spec->manifest_digest == NULL)
+		return json_null();
+	return json_pack("{s:o, s:s}", "path", text(spec->manifest_path), "sha256", spec->manifest_digest);
+}
+
 static json_t *
 document(struct job *job)
 {
@@ -150,6 +159,7 @@ document(struct job *job)
 	json_object_set_new(root, "journal", json_string(journal_identity(engine_journal(job->engine))));
 	json_object_set_new(root, "job", json_integer(job->record.id));
 	json_object_set_new(root, "attempt", json_integer(job->record.attempt));
+	json_object_set_new(root, "manifest", manifest_json(spec));
 	json_object_set_new(root, "service", service_json(spec));
 	json_object_set_new(root, "units", units_json(&work_of(job)->units));
 	json_object_set_new(root, "data", data_json(job));

@@ -2,7 +2,6 @@
  * are proven readable beside the upload, so the proof makes the window no longer. */
 #include <string.h>
 
-#include "adapters/filesystem.h"
 #include "core/alloc.h"
 #include "core/log.h"
 #include "states/live.h"
@@ -49,6 +48,14 @@ same_paths(char *const *left, char *const *right)
 #define LISTING_TRIES 10
 #define LISTING_PAUSE (30 * USEC_PER_SEC)
 
+/* Had somebody replaced the journal while restic read, this job would not stand in it. */
+static bool
+reads_journal_alone(const struct job *job)
+{
+	const struct service *spec = &job->record.spec;
+	return spec->own && journal_is_file(engine_journal(job->engine), spec->databases[0]);
+}
+
 /* The exit code died with the runner. That restic complained was journaled as it came, so it is not lost with it. */
 static void
 adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *failure)
@@ -63,7 +70,7 @@ adopt(struct job *job, const struct restic_snapshot *snapshot, struct error *fai
 	if (!same_paths(snapshot->paths, sources))
 		error_set(failure, ERROR_SNAPSHOT_MISMATCH,
 		    "the snapshot that was found does not hold every declared path");
-	else if (live_service(&job->record.spec))
+	else if (live_service(&job->record.spec) && !reads_journal_alone(job))
 		error_set(failure, ERROR_DATABASE_UNPROVEN,
 		    "the program died while restic was reading: nobody has seen whether a live database was "
 		    "replaced");
@@ -264,7 +271,7 @@ check_sources_again(struct job *job, struct error *error)
 	if (job->record.snapshot_id == NULL || job->taken_over)
 		return STEP_DONE;
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++)
-		if (filesystem_check_source(sources[i], error) < 0)
+		if (work_check_source(job, sources[i], error) < 0)
 			return STEP_FAILED;
 	return live_check_places(job, error) < 0 ? STEP_FAILED : STEP_DONE;
 }

@@ -1,3 +1,4 @@
+#include "adapters/filesystem.h"
 #include "states/dumps.h"
 #include "states/live.h"
 #include "states/staging.h"
@@ -85,6 +86,12 @@ work_forget_child(struct job *job, int64_t *child_id)
 	if (journal_child_end(engine_journal(job->engine), *child_id, &error) < 0)
 		log_warning("job %lld: %s", (long long)job->record.id, error.message);
 	*child_id = 0;
+}
+
+int
+work_check_source(const struct job *job, const char *path, struct error *error)
+{
+	return journal_is_file(engine_journal(job->engine), path) ? 0 : filesystem_check_source(path, error);
 }
 
 void

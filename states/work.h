@@ -81,6 +81,9 @@ void work_forget_child(struct job *job, int64_t *child_id);
  * meanwhile, where preBackup stops it. */
 void work_begin_taking(struct job *job);
 
+/* filesystem_check_source; of the journal itself, which is open in this process, only whether it is in its place. */
+int work_check_source(const struct job *job, const char *path, struct error *error);
+
 /* A note that names the active units of a list: "stopping web.socket, web.service". */
 void job_note_units(struct job *job, const char *verb, const struct unit_list *units);
 

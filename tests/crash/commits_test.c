@@ -39,7 +39,7 @@ main(int count, char **arguments)
 	    {
 		.name = "killed_after_every_commit",
 		.events = "commits",
-		.fault = {"ATELIER_BACKUP_CRASH_AFTER_COMMIT", .judge_end = end_by_kill},
+		.fault = {"ATELIER_BACKUP_CRASH_AFTER_COMMIT", .judge_end = end_by_kill, .own_state = true},
 		.first_cases = MOST_COMMITS,
 		.until_spared = true,
 		.least = LEAST_COMMITS,

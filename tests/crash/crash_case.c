@@ -389,15 +389,15 @@ write_manifest(struct crash_case *crash)
 	const char *top = crash->directory;
 	int64_t deadline = crash->fault->snapshot_seconds != 0 ? crash->fault->snapshot_seconds : 120;
 	text_printf(&manifest,
-	    "{\"version\": 2, \"host\": \"" HOST "\","
+	    "{\"version\": 2, \"host\": \"" HOST "\", \"ownState\": %s,"
 	    " \"repository\": {\"file\": \"%s/location\", \"passwordFile\": \"%s/password\"},"
 	    " \"schedule\": {\"maxDelay\": 0}, \"retry\": {\"delay\": 0}, \"settle\": 0,"
 	    " \"retention\": {\"last\": %d, \"daily\": 0, \"weekly\": 0, \"monthly\": 0},"
 	    " \"prune\": {\"every\": \"%s\"},"
 	    " \"limits\": {\"uploadKiB\": %d},"
 	    " \"deadlines\": {\"hook\": 20, \"stop\": 20, \"snapshot\": %lld, \"start\": 20}, \"services\": {",
-	    top, top, KEPT, crash->fault->prunes ? "7d" : "never", crash->fault->slow ? SLOW_KIB : 0,
-	    (long long)deadline);
+	    crash->fault->own_state ? "true" : "false", top, top, KEPT, crash->fault->prunes ? "7d" : "never",
+	    crash->fault->slow ? SLOW_KIB : 0, (long long)deadline);
 	for (size_t i = 0; i < SERVICE_COUNT; i++) {
 		const char *name = service_names[i];
 		cleanup_free char *keys = crash->services->manifest_keys(crash, name);

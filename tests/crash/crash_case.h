@@ -37,6 +37,7 @@ struct fault {
 
 	bool may_fail;            /* a job may end as failed, or need another attempt although a snapshot was made */
 	bool prunes;              /* the run ends with a prune */
+	bool own_state;           /* the journal and the manifest are backed up, too */
 	bool slow;                /* restic takes about two seconds for each service */
 	int64_t snapshot_seconds; /* the deadline; 0: one that is never reached */
 };

@@ -197,7 +197,7 @@ open_journal(struct crash_case *crash)
 }
 
 /* A run with its maintenance, and one more where its jobs have failed. */
-#define MOST_JOBS (2 * (SERVICE_COUNT + 2))
+#define MOST_JOBS (2 * (SERVICE_COUNT + 3))
 
 struct job_list {
 	struct {
@@ -256,6 +256,12 @@ count_jobs(struct crash_case *crash, size_t *ret_unfinished, size_t *ret_complet
 	}
 	job_list_clear(&jobs);
 	journal_close(journal);
+}
+
+size_t
+count_backups(const struct crash_case *crash)
+{
+	return SERVICE_COUNT + crash->fault->own_state;
 }
 
 static void
@@ -350,12 +356,13 @@ static const char *
 check_job(struct crash_case *crash, const struct job_list *jobs, size_t index)
 {
 	const char *service = jobs->items[index].service;
+	bool own = strcmp(service, SERVICE_OWN_NAME) == 0;
 	bool complete = jobs->items[index].state == JOB_PRUNED && jobs->items[index].outcome == OUTCOME_COMPLETE;
 	if (!complete && !crash->fault->may_fail)
 		case_fail(crash, "the job of %s is not complete", service);
 	if (complete && jobs->items[index].snapshot_id == NULL)
 		case_fail(crash, "the job of %s is complete and names no snapshot", service);
-	if (complete && !jobs->items[index].away_is_known)
+	if (complete && !own && !jobs->items[index].away_is_known)
 		case_fail(crash, "nobody knows how long %s was away", service);
 	return complete ? jobs->items[index].snapshot_id : NULL;
 }
@@ -431,6 +438,19 @@ check_restored(struct crash_case *crash, const char *service, const char *snapsh
 	case_must(crash, DEMO_SERVICE, "--check", database, NULL);
 }
 
+/* Whoever has only that copy knows of the night. */
+static void
+check_restored_journal(struct crash_case *crash, const char *snapshot)
+{
+	cleanup_free char *target = case_path(crash, "restored-own");
+	cleanup_free char *state = case_path(crash, "restored-own%s/state", crash->directory);
+	case_must(crash, getenv("ATELIER_BACKUP_RESTIC"), "restore", snapshot, "--target", target, "--no-lock", NULL);
+	case_must(crash, PROGRAM, "jobs", "--state-dir", state, NULL);
+	for (size_t i = 0; i < SERVICE_COUNT; i++)
+		if (strstr(crash->output, service_names[i]) == NULL)
+			case_fail(crash, "the saved journal does not know of %s", service_names[i]);
+}
+
 void
 judge_snapshots(struct crash_case *crash)
 {
@@ -446,7 +466,7 @@ judge_snapshots(struct crash_case *crash)
 	struct job_list jobs;
 	list_jobs(crash, journal, &jobs);
 	journal_close(journal);
-	size_t usual = SERVICE_COUNT + 1 + crash->fault->prunes;
+	size_t usual = count_backups(crash) + 1 + crash->fault->prunes;
 	if (jobs.all > MOST_JOBS || (jobs.all != usual && !crash->fault->may_fail))
 		case_fail(crash, "there are %zu jobs", jobs.all);
 	check_maintenance(crash, &jobs);
@@ -457,6 +477,8 @@ judge_snapshots(struct crash_case *crash)
 		check_kept(crash, snapshots, service_names[i]);
 		check_restored(crash, service_names[i], check_last_good(crash, snapshots, &jobs, service_names[i]));
 	}
+	if (crash->fault->own_state)
+		check_restored_journal(crash, check_last_good(crash, snapshots, &jobs, SERVICE_OWN_NAME));
 	job_list_clear(&jobs);
 	json_decref(snapshots);
 }

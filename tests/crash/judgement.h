@@ -26,6 +26,9 @@ void judge_snapshots(struct crash_case *crash);
 /* Stops the services; their own databases are whole and nothing strange lies beside them. */
 void judge_data(struct crash_case *crash);
 
+/* How many backups a run makes. */
+size_t count_backups(const struct crash_case *crash);
+
 /* How many jobs are unfinished, and how many backups are complete. */
 void count_jobs(struct crash_case *crash, size_t *ret_unfinished, size_t *ret_complete);
 

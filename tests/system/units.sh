@@ -66,7 +66,7 @@ recovery_said() {
 }
 explain() { journalctl --no-pager -q -o short-monotonic -u 'atelier-backup*' -n 40; }
 
-# fresh KIB: another first night, with so many KiB a second to the repository.
+# fresh KIB [OWN]: another first night, with so many KiB a second to the repository; of the journal, too, if OWN is true.
 fresh() {
 	until_true at_rest
 	systemctl reset-failed 2>/dev/null
@@ -74,7 +74,7 @@ fresh() {
 	rm -rf "$state" "$top/repository"
 	head -c 4M /dev/urandom >"$top/notes/attachment"
 	cat >/etc/atelier/backup-manifest.json <<-END
-		{"version": 2,
+		{"version": 2, "ownState": ${2:-false},
 		 "repository": {"file": "$top/location", "passwordFile": "$top/password"},
 		 "schedule": {"maxDelay": 0}, "settle": 1, "limits": {"uploadKiB": $1},
 		 "services": {"notes": {"dataDir": "$top/notes", "data": {"sqlite": "$top/notes/app.db"}}}}
@@ -138,6 +138,15 @@ ok "the runner has ended by itself" property_is atelier-backup-runner.service Re
 ok "its socket is still there" systemctl is-active atelier-backup-runner.socket
 ok "no guardian was needed" not test -e "$state/runner.log"
 ok "recovery was not needed" is "$(recovery_said)" ''
+
+section "the journal and the manifest"
+fresh 0 true
+ok "a run" systemctl start atelier-backup.service
+until_true at_rest
+ok "ends well" property_is atelier-backup.service Result success
+ok "there is a snapshot of them" is "$(snapshots)" 2
+ok "it is good" is "$(journal "SELECT outcome FROM job WHERE service = 'atelier-backup'")" complete
+ok "status is content" status_says 0
 
 section "many commands, each with a runner of its own"
 fresh 0

@@ -163,9 +163,10 @@ a_job_that_waits_for_its_night_has_its_turn_now(void **state)
 {
 	struct world *world = *state;
 	expect_run(world, "run --detach", 0);
-	expect_run(world, "retry 1 2", 0);
+	expect_run(world, "retry 1 2 3", 0);
 	expect_words(world->out, "web: complete");
 	expect_words(world->out, "wiki: complete");
+	expect_words(world->out, "atelier-backup: complete");
 	/* The night has had its run. */
 	expect_run(world, "run", 0);
 	expect_words(world->out, "nothing is added");

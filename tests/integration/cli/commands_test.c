@@ -126,7 +126,7 @@ a_backup_is_seen_by_every_command(void **state)
 	struct world *world = *state;
 	expect_run(world, "backup web", 0);
 	expect_run(world, "status", 0);
-	expect_words(world->out, "web      good       pruned  complete");
+	expect_words(world->out, "web             good       pruned  complete");
 	expect_run(world, "list", 0);
 	expect_words(world->out, "good");
 	expect_words(world->out, "service:web,type:files");

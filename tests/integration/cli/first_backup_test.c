@@ -39,7 +39,7 @@ write_manifest(const char *directory)
 	FILE *file = fopen(path, "we");
 	assert_non_null(file);
 	fprintf(file,
-	    "{\"version\": 2, \"limits\": {\"parallel\": %d}, \"services\": {%s},"
+	    "{\"version\": 2, \"limits\": {\"parallel\": %d}, \"ownState\": false, \"services\": {%s},"
 	    " \"repository\": {\"file\": \"%s/location\", \"passwordFile\": \"%s/password\"}}",
 	    SERVICES, services.string, directory, directory);
 	assert_int_equal(fclose(file), 0);

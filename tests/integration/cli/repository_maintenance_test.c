@@ -7,8 +7,8 @@ static void
 write_three_services(const struct world *world, const char *more)
 {
 	const char *at = world->directory;
-	cleanup_free char *top = xasprintf(
-	    "\"retry\": {\"attempts\": 1, \"delay\": \"1s\"}, \"schedule\": {\"time\": \"00:00\", \"maxDelay\": 0}%s",
+	cleanup_free char *top = xasprintf("\"retry\": {\"attempts\": 1, \"delay\": \"1s\"}, \"ownState\": false,"
+					   " \"schedule\": {\"time\": \"00:00\", \"maxDelay\": 0}%s",
 	    more);
 	cleanup_free char *services = xasprintf("\"web\": {\"paths\": \"%s/data\", \"retention\": {\"last\": 2, "
 						"\"daily\": 0, \"weekly\": 0, \"monthly\": 0}},"

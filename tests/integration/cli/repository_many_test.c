@@ -12,7 +12,7 @@ write_many_services(const struct world *world)
 	for (int i = 0; i < SERVICES; i++)
 		text_printf(
 		    &services, "%s\"s%02d\": {\"paths\": \"%s/data\"}", i > 0 ? ", " : "", i, world->directory);
-	cleanup_free char *top = xasprintf("\"limits\": {\"parallel\": %d}", PARALLEL);
+	cleanup_free char *top = xasprintf("\"limits\": {\"parallel\": %d}, \"ownState\": false", PARALLEL);
 	write_manifest(world, top, services.string);
 }
 
@@ -68,7 +68,7 @@ who_takes_nothing_down_does_not_wait_for_the_answer(void **state)
 	    xasprintf("\"asks\": {\"paths\": \"%s/data\"}, \"goes-on\": {\"paths\": \"%s/data\"},"
 		      " \"waits\": {\"paths\": \"%s/data\", \"preBackup\": \"echo >%s/stopped\"}",
 		at, at, at, at);
-	write_manifest(world, "\"limits\": {\"parallel\": 3}", services);
+	write_manifest(world, "\"limits\": {\"parallel\": 3}, \"ownState\": false", services);
 	expect_run(world, "backup asks", 0); /* the repository is known from now on */
 	expect_run(world, "follow", 0);
 	world_end_runner(world);

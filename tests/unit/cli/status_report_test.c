@@ -130,6 +130,32 @@ nothing_backed_up_yet_is_overdue(void **state)
 	expect_attention(&report, 0, "web", "no good backup yet", "atelier-backup backup web");
 }
 
+/* Nobody asked for it, and nobody has to look for it before it was tried. */
+static void
+the_built_in_service_is_missed_from_its_first_job_on(void **state)
+{
+	(void)state;
+	static const struct service own_service = {
+	    .name = web_name, .own = true, .overdue_after = 30 * USEC_PER_HOUR};
+	const struct service *const services[] = {&own_service};
+	struct service_facts facts[4] = {{.name = web_name}, {.name = web_name}, {.name = web_name}};
+	stand_in(&facts[1], JOB_DELAYING);
+	end_with(&facts[2], OUTCOME_PARTIAL);
+	facts[3] = good_facts(&web, 31 * USEC_PER_HOUR);
+	static const enum exit_code codes[] = {CODE_COMPLETE, CODE_COMPLETE, CODE_OVERDUE, CODE_OVERDUE};
+	struct status_house house = quiet;
+	house.runner_alive = true;
+	for (size_t i = 0; i < ARRAY_LENGTH(codes); i++) {
+		cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
+		status_report_make(&house, services, &facts[i], 1, &report);
+		assert_int_equal(status_report_code(&report), codes[i]);
+		assert_int_equal(report.lines[0].overdue, codes[i] == CODE_OVERDUE);
+	}
+	cleanup_status_report struct status_report report = {.condition = STATUS_GOOD};
+	status_report_make(&house, services, facts, 1, &report);
+	assert_int_equal(report.lines[0].next_from, report.lines[0].next_until);
+}
+
 static void
 a_young_good_backup_is_all_well(void **state)
 {
@@ -357,6 +383,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nothing_backed_up_yet_is_overdue),
+	    cmocka_unit_test(the_built_in_service_is_missed_from_its_first_job_on),
 	    cmocka_unit_test(a_young_good_backup_is_all_well),
 	    cmocka_unit_test(a_good_backup_grows_old),
 	    cmocka_unit_test(a_backup_from_the_future_is_new),

@@ -239,6 +239,44 @@ paths_below(void **state)
 }
 
 static void
+paths_are_resolved(void **state)
+{
+	struct fixture *fixture = *state;
+	cleanup_free char *real = realpath(fixture->directory, NULL);
+	cleanup_free char *link = xasprintf("%s/link", real);
+	cleanup_free char *below = xasprintf("%s/below", real);
+	assert_int_equal(mkdir(below, 0700), 0);
+	assert_int_equal(symlink(below, link), 0);
+	static const struct {
+		const char *path, *expected;
+	} cases[] = {
+	    {"", ""},
+	    {"/below", "/below"},
+	    {"/link", "/below"},
+	    {"/link/..", ""},
+	    {"//below/./", "/below"},
+	    {"/below/../link/not/there", "/below/not/there"},
+	    {"/not/../below", "/below"},
+	    {"/not//there/./../here/", "/not/here"},
+	    {"/not/there/../../..", "/.."},
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		cleanup_free char *path = xasprintf("%s%s", real, cases[i].path);
+		cleanup_free char *wanted = xasprintf("%s%s", real, cases[i].expected);
+		cleanup_free char *expected = realpath(wanted, NULL);
+		cleanup_free char *resolved = path_resolve(path);
+		assert_string_equal(resolved, expected != NULL ? expected : wanted);
+		assert_true(path_is_clean(resolved));
+	}
+	cleanup_free char *root = path_resolve("/");
+	cleanup_free char *above = path_resolve("/not-there/../..");
+	cleanup_free char *missing = path_resolve("/not-there");
+	assert_string_equal(root, "/");
+	assert_string_equal(above, "/");
+	assert_string_equal(missing, "/not-there");
+}
+
+static void
 private_directories_are_made(void **state)
 {
 	struct fixture *fixture = *state;
@@ -334,6 +372,7 @@ main(void)
 	    test(what_is_not_there_is_not_trusted),
 	    test(clean_paths),
 	    test(paths_below),
+	    test(paths_are_resolved),
 	    test(private_directories_are_made),
 	    test(a_directory_of_another_user_is_refused),
 	    test(a_file_in_the_way_is_an_error),

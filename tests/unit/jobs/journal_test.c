@@ -84,6 +84,24 @@ the_identity_stays_and_is_its_own(void **state)
 }
 
 static void
+its_file_is_known_by_every_name(void **state)
+{
+	struct fixture *fixture = *state;
+	struct journal *journal = fixture_open(fixture);
+	cleanup_free char *path = state_path(fixture, JOURNAL_FILE);
+	cleanup_free char *beside = state_path(fixture, JOURNAL_FILE "-wal");
+	cleanup_free char *other = state_path(fixture, "other");
+	cleanup_free char *roundabout = xasprintf("%s/../state/" JOURNAL_FILE, fixture->state);
+	assert_true(journal_is_file(journal, path));
+	assert_true(journal_is_file(journal, roundabout) || access(roundabout, F_OK) < 0);
+	assert_false(journal_is_file(journal, beside));
+	assert_false(journal_is_file(journal, other));
+	assert_false(journal_is_file(journal, fixture->state));
+	assert_int_equal(link(path, other), 0);
+	assert_true(journal_is_file(journal, other));
+}
+
+static void
 being_writable_is_proved_by_writing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -479,6 +497,7 @@ main(void)
 	    fixture_test(a_journal_with_open_rights_is_closed_up),
 	    fixture_test(commits_are_durable),
 	    fixture_test(the_identity_stays_and_is_its_own),
+	    fixture_test(its_file_is_known_by_every_name),
 	    fixture_test(being_writable_is_proved_by_writing),
 	    fixture_test(a_missing_journal_reads_as_an_empty_one),
 	    fixture_test(a_reader_makes_and_changes_nothing),

@@ -157,6 +157,26 @@ the_spread_uses_its_whole_span(void **state)
 	assert_int_equal(backoff_spread(0), 0);
 }
 
+/* What is backed up last knows of everything before it. */
+static void
+the_built_in_service_has_its_turn_at_the_end(void **state)
+{
+	(void)state;
+	const int64_t now = 1000 * USEC_PER_DAY, most = 2 * USEC_PER_HOUR;
+	const struct service web = {.name = NULL}, own = {.own = true};
+	struct submission submissions[] = {
+	    {.kind = JOB_KIND_BACKUP, .service = &web},
+	    {.kind = JOB_KIND_BACKUP, .service = &own},
+	    {.kind = JOB_KIND_RETENTION, .service = &web},
+	};
+	for (int i = 0; i < 100; i++) {
+		kickoff_spread(submissions, ARRAY_LENGTH(submissions), now, most);
+		assert_in_range(submissions[0].due_at, now, now + most);
+		assert_int_equal(submissions[1].due_at, now + most);
+		assert_int_equal(submissions[2].due_at, now);
+	}
+}
+
 int
 main(void)
 {
@@ -168,6 +188,7 @@ main(void)
 	    cmocka_unit_test(a_due_time_from_a_wrong_clock_means_now),
 	    cmocka_unit_test(retries_wait_longer_each_time_and_not_for_ever),
 	    cmocka_unit_test(the_spread_uses_its_whole_span),
+	    cmocka_unit_test(the_built_in_service_has_its_turn_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, use_berlin, NULL);
 }

@@ -579,6 +579,94 @@ a_service_may_keep_everything_or_take_that_back(void **state)
 	expect_policy(manifest_find(&all.manifest, "mail"), 1, 7, 5, 12, 0);
 }
 
+/* ---- the built-in service ---- */
+
+static void
+the_journal_and_the_manifest_are_backed_up_too(void **state)
+{
+	(void)state;
+	static const char *const contents[] = {version_1, version_2};
+	const struct manifest_overrides overrides = {.state_directory = "/my/state"};
+	for (size_t i = 0; i < ARRAY_LENGTH(contents); i++) {
+		cleanup_parsed struct parsed parsed = {.result = -1};
+		parsed.result = manifest_parse(
+		    "m.json", contents[i], strlen(contents[i]), &overrides, &parsed.manifest, &parsed.problems);
+		assert_int_equal(parsed.result, 0);
+		const struct service *own = manifest_find(&parsed.manifest, "atelier-backup");
+		const struct service *other = &parsed.manifest.services[0];
+		assert_ptr_equal(own, parsed.manifest.own);
+		assert_true(own->own);
+		assert_false(other->own);
+		assert_string_equal(own->name, "atelier-backup");
+		expect_list(own->databases, LIST("/my/state/journal.sqlite"));
+		expect_list(own->files, LIST("m.json"));
+		assert_string_equal(own->type, "mixed");
+		assert_int_equal(strings_count(own->excludes) + strings_count(own->stop_units), 0);
+		assert_false(own->stop_for_backup);
+		assert_string_equal(own->restic.host, other->restic.host);
+		assert_int_equal(own->initialize, other->initialize);
+		assert_int_equal(own->attempts, other->attempts);
+		assert_int_equal(own->deadlines.start, other->deadlines.start);
+	}
+	cleanup_parsed struct parsed usual = parse(version_1);
+	expect_list(usual.manifest.own->databases, LIST("/var/lib/atelier-backup/journal.sqlite"));
+}
+
+static void
+the_built_in_service_can_be_switched_off(void **state)
+{
+	(void)state;
+	cleanup_parsed struct parsed off =
+	    parse("{\"version\":2,\"ownState\":false,\"services\":{\"web\":{\"paths\":\"/a\"}}}");
+	assert_int_equal(off.result, 0);
+	assert_null(off.manifest.own);
+	assert_null(manifest_find(&off.manifest, "atelier-backup"));
+	cleanup_parsed struct parsed wrong = parse("{\"version\":2,\"ownState\":\"no\",\"services\":{}}");
+	assert_int_equal(wrong.result, -1);
+	expect_problem(&wrong, "m.json: ownState", "expected true or false");
+	cleanup_parsed struct parsed early = parse("{\"ownState\":false,\"services\":{}}");
+	assert_int_equal(early.result, -1);
+	expect_problem(&early, "m.json: ownState", "version 1");
+}
+
+static void
+nobody_else_has_its_name(void **state)
+{
+	(void)state;
+	static const char *const contents[] = {
+	    "{\"services\":{\"atelier-backup\":{\"paths\":[\"/a\"]}}}",
+	    "{\"version\":2,\"services\":{\"atelier-backup\":{\"paths\":\"/a\"}}}",
+	    "{\"version\":2,\"ownState\":false,\"services\":{\"atelier-backup\":{\"paths\":\"/a\"}}}",
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(contents); i++) {
+		cleanup_parsed struct parsed parsed = parse(contents[i]);
+		assert_int_equal(parsed.result, -1);
+		assert_int_equal(parsed.problems.count, 1);
+		expect_problem(&parsed, "m.json: services.atelier-backup", "the name is taken");
+	}
+}
+
+static void
+services_know_their_manifest(void **state)
+{
+	(void)state;
+	static const char content[] = "{\"services\":{\"web\":{\"paths\":[\"/a\"]}}}";
+	cleanup_house struct house house = house_with(content);
+	cleanup_free char *link = xasprintf("%s/link", house.directory);
+	cleanup_free char *real = realpath(house.path, NULL);
+	assert_int_equal(symlink(house.path, link), 0);
+	load(&house, link);
+	assert_int_equal(house.parsed.result, 0);
+	const struct service *web = manifest_find(&house.parsed.manifest, "web");
+	const struct service *own = house.parsed.manifest.own;
+	assert_string_equal(web->manifest_path, link);
+	/* sha256sum */
+	assert_string_equal(web->manifest_digest, "38a113c6f68e8178b6a6d943a709bc6a1e6d113334984398e4e98c249b91c4a5");
+	assert_string_equal(own->manifest_path, link);
+	assert_string_equal(own->manifest_digest, web->manifest_digest);
+	expect_list(own->files, LIST(real));
+}
+
 int
 main(void)
 {
@@ -607,6 +695,10 @@ main(void)
 	    cmocka_unit_test(a_missing_file_is_an_error),
 	    cmocka_unit_test(a_directory_is_no_manifest),
 	    cmocka_unit_test(a_file_of_17_mib_is_not_read),
+	    cmocka_unit_test(the_journal_and_the_manifest_are_backed_up_too),
+	    cmocka_unit_test(the_built_in_service_can_be_switched_off),
+	    cmocka_unit_test(nobody_else_has_its_name),
+	    cmocka_unit_test(services_know_their_manifest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,9 @@ static const struct service full = {
     .retention = {.last = 1, .daily = 2, .weekly = 3, .monthly = 4, .yearly = 5},
     .max_shrink = 20,
     .keep_all = true,
+    .own = true,
+    .manifest_path = "/etc/manifest.json",
+    .manifest_digest = "0123456789abcdef",
 };
 
 static const struct service bare = {
@@ -115,6 +118,9 @@ assert_same(const struct service *left, const struct service *right)
 	assert_memory_equal(&left->retention, &right->retention, sizeof(left->retention));
 	assert_int_equal(left->max_shrink, right->max_shrink);
 	assert_int_equal(left->keep_all, right->keep_all);
+	assert_int_equal(left->own, right->own);
+	assert_same_text(left->manifest_path, right->manifest_path);
+	assert_same_text(left->manifest_digest, right->manifest_digest);
 }
 
 static void
@@ -136,16 +142,32 @@ copying_takes_everything_along(void **state)
 /* ---- what restic is given ---- */
 
 static void
-assert_sources(char **databases, char **files, const char *expected)
+assert_sources_of(const struct service *service, const char *expected)
 {
-	const struct service service = {.databases = databases, .files = files};
-	cleanup_strings char **sources = service_sources(&service);
+	cleanup_strings char **sources = service_sources(service);
 	char joined[200] = "";
 	for (size_t i = 0; sources != NULL && sources[i] != NULL; i++) {
 		strcat(joined, i > 0 ? " " : "");
 		strcat(joined, sources[i]);
 	}
 	assert_string_equal(joined, expected);
+}
+
+static void
+assert_sources(char **databases, char **files, const char *expected)
+{
+	const struct service service = {.databases = databases, .files = files};
+	assert_sources_of(&service, expected);
+}
+
+/* The state directory is full of what is no use to anybody else. */
+static void
+of_the_built_in_service_the_database_alone_is_a_source(void **state)
+{
+	(void)state;
+	const struct service own = {
+	    .own = true, .databases = LIST("/state/journal.sqlite"), .files = LIST("/etc/manifest.json")};
+	assert_sources_of(&own, "/etc/manifest.json /state/journal.sqlite");
 }
 
 static void
@@ -194,16 +216,20 @@ static void
 what_an_earlier_program_froze_is_read(void **state)
 {
 	(void)state;
-	static const char later[] = "maxShrink", gone[] = "refusedBy";
+	static const char *const later[] = {"maxShrink", "manifestPath", "manifestDigest"};
 	struct packer packer;
 	struct service unpacked;
 	packer_init(&packer);
 	service_pack(&full, &packer);
-	char *key = memmem(packer.buffer.data, packer.buffer.size, later, strlen(later));
-	assert_non_null(key);
-	memcpy(key, gone, strlen(gone));
+	for (size_t i = 0; i < ARRAY_LENGTH(later); i++) {
+		char *key = memmem(packer.buffer.data, packer.buffer.size, later[i], strlen(later[i]));
+		assert_non_null(key);
+		memcpy(key, "gone", strlen("gone"));
+	}
 	assert_int_equal(service_unpack(packer.buffer.data, packer.buffer.size, &unpacked, NULL), 0);
 	assert_int_equal(unpacked.max_shrink, 100);
+	assert_null(unpacked.manifest_path);
+	assert_null(unpacked.manifest_digest);
 	assert_string_equal(unpacked.name, "web");
 	assert_true(unpacked.keep_all);
 	service_clear(&unpacked);
@@ -327,6 +353,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(copying_takes_everything_along),
 	    cmocka_unit_test(sources_are_sorted_and_not_below_each_other),
+	    cmocka_unit_test(of_the_built_in_service_the_database_alone_is_a_source),
 	    cmocka_unit_test(tags_begin_with_name_and_type),
 	    cmocka_unit_test(packing_loses_nothing),
 	    cmocka_unit_test(what_an_earlier_program_froze_is_read),
