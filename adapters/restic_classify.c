@@ -32,6 +32,8 @@ static const struct explanation {
 	"the location in the repository file right?"},
     {ERROR_REPOSITORY_FULL, "the repository has no room left",
 	"free space where the repository lives, or raise its quota or cap, then run the backup again"},
+    {ERROR_NO_SPACE, "there is no room where restic puts together what it sends",
+	"make room in its directory for temporary files: TMPDIR of the runner, else /tmp"},
     {ERROR_REPOSITORY_DAMAGED, "the repository is damaged",
 	"run `restic check` and follow what it says before anything is removed from the repository"},
     {ERROR_REPOSITORY_RIGHTS, "the repository refuses us",
@@ -92,6 +94,9 @@ static const struct rule rules[] = {
     {0, "unknown command", NULL, ERROR_RESTIC_UNSUPPORTED, NULL},
     {0, "directories/files do not exist", NULL, ERROR_SOURCE_MISSING, NULL},
 
+    /* Its packs are files of ours before they are sent. */
+    {0, "restic-temp-", "no space left on device", ERROR_NO_SPACE, NULL},
+    {0, "restic-temp-", "disk quota exceeded", ERROR_NO_SPACE, NULL},
     {0, "no space left on device", NULL, ERROR_REPOSITORY_FULL, NULL},
     {0, "disk quota exceeded", NULL, ERROR_REPOSITORY_FULL, NULL},
     {0, "cap exceeded", NULL, ERROR_REPOSITORY_FULL, NULL},

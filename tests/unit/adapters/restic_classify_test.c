@@ -80,6 +80,14 @@ static const struct {
     /* room, rights, damage */
     {1, "Fatal: unable to save snapshot: write /r/data/aa-tmp-1: no space left on device\n", ERROR_REPOSITORY_FULL,
 	"no space"},
+    {1, "Fatal: unable to save snapshot: Write: write /tmp/restic-temp-pack-2774751057: no space left on device\n",
+	ERROR_NO_SPACE, "restic-temp-pack"},
+    {1,
+	"{\"message_type\":\"error\",\"error\":{\"message\":\"failed to save data/f: Write: write "
+	"/tmp/restic-temp-pack-3198546933: no space left on device\"},\"during\":\"archival\",\"item\":\"data/f\"}\n"
+	"{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: unable to save snapshot: Write: write "
+	"/tmp/restic-temp-pack-3198546933: no space left on device\"}\n",
+	ERROR_NO_SPACE, "puts together"},
     {1, "Fatal: b2_upload_file: 403: Cannot upload files, storage cap exceeded.\n", ERROR_REPOSITORY_FULL, "cap"},
     {1, "Fatal: unexpected HTTP response (507): 507 Insufficient Storage\n", ERROR_REPOSITORY_FULL, "507"},
     {1, "Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized\n",
