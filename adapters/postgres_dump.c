@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -186,6 +187,15 @@ is_out_of_space(const char *words)
 {
 	bool full = strstr(words, strerror(ENOSPC)) != NULL || strstr(words, strerror(EDQUOT)) != NULL;
 	return full && (text_starts_with(words, "could not write") || text_starts_with(words, "could not close"));
+}
+
+/* What it has written so far is worth nothing any more. */
+static void
+give_room_back(const struct dump_call *dump)
+{
+	if (dump->output >= 0 && ftruncate(dump->output, 0) < 0)
+		log_warning("cannot empty the dump of %s, which is not whole: %s", dump->place.source.database,
+		    strerror(errno));
 }
 
 static int
@@ -431,6 +441,9 @@ step_complains(void *context, const char *line, size_t length, bool cut)
 	if (words[0] == '\0')
 		return;
 	keep_words(dump, words);
+	/* Whoever keeps these words needs room for them: the journal is on the same disk. */
+	if (is_out_of_space(without_prefix(words)))
+		give_room_back(dump);
 	if (dump->on_words != NULL)
 		dump->on_words(dump->context, words);
 }
