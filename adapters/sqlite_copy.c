@@ -109,7 +109,7 @@ source_open(struct source *source, struct error *error)
 	if (sqlite_connection_open(path, SQLITE_OPEN_READWRITE, path, &source->database, error) != 0)
 		return -1;
 	sqlite3_db_config(source->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	sqlite3_busy_timeout(source->database, (int)(PATIENCE / USEC_PER_MSEC));
+	sqlite_connection_be_patient(source->database, PATIENCE / USEC_PER_MSEC);
 	for (size_t i = 0; i < ARRAY_LENGTH(statements); i++)
 		if (sqlite_connection_ask(source->database, statements[i], path, NULL, error) != 0)
 			return -1;

@@ -53,6 +53,9 @@ int sqlite_become_owner(const char *path, struct error *error);
  * is a path, or a URI with SQLITE_OPEN_URI in `flags`. The path in `path` is for the error message. */
 int
 sqlite_connection_open(const char *name, int flags, const char *path, sqlite3 **ret_database, struct error *error);
+/* Waits from now on so long for each lock that somebody else has, and looks for it once in a millisecond; opened, a
+ * connection waits for two seconds. */
+void sqlite_connection_be_patient(sqlite3 *database, unsigned msec);
 void sqlite_connection_close(sqlite3 **database); /* for errors: what close says is not asked */
 #define cleanup_sqlite __attribute__((cleanup(sqlite_connection_close)))
 

@@ -441,6 +441,52 @@ test_a_writer_without_a_wal_waits(void **state)
 	    ask_copy(fixture, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"), 1);
 }
 
+/* Three times in two seconds, and for three milliseconds only, nobody has it locked. */
+static pid_t
+start_greedy_holder(const struct fixture *fixture)
+{
+	int ready[2];
+	sqlite3 *database;
+	char byte;
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid != 0) {
+		close(ready[1]);
+		assert_int_equal(read(ready[0], &byte, 1), 1);
+		close(ready[0]);
+		return pid;
+	}
+	become_service();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (sqlite3_open(fixture->path, &database) != SQLITE_OK)
+		_exit(7);
+	must(database, "PRAGMA busy_timeout=30000; BEGIN EXCLUSIVE");
+	if (write(ready[1], "r", 1) != 1)
+		_exit(6);
+	for (;;) {
+		poll(NULL, 0, 650);
+		must(database, "COMMIT");
+		poll(NULL, 0, 3);
+		must(database, "BEGIN EXCLUSIVE");
+	}
+}
+
+static void
+test_a_short_moment_between_two_locks_is_met(void **state)
+{
+	struct fixture *fixture = *state;
+	make_with(fixture, THREE_TABLES);
+	pid_t holder = start_greedy_holder(fixture);
+	for (int round = 0; round < 3; round++) {
+		cleanup_copying struct copying copying = {0};
+		copy_path(fixture, fixture->path, &copying);
+		expect_good_copy(fixture, &copying);
+		assert_int_equal(unlink(target), 0);
+	}
+	kill_and_reap(holder);
+}
+
 static void
 expect_held(struct fixture *fixture, const char *sql)
 {
@@ -718,6 +764,7 @@ main(int argument_count, char **arguments)
 	    TEST(test_a_service_that_does_nothing_keeps_its_wal),
 	    TEST(test_a_writer_with_a_wal_goes_on),
 	    TEST(test_a_writer_without_a_wal_waits),
+	    TEST(test_a_short_moment_between_two_locks_is_met),
 	    TEST(test_an_exclusive_holder_is_told),
 	    TEST(test_an_exclusive_holder_with_a_wal_is_told),
 	    TEST(test_a_database_behind_a_closed_directory),
