@@ -1,71 +1,110 @@
-/* A service with a PostgreSQL database, from the manifest to what plain restic and pg_restore make of the snapshot.
+/* Services with PostgreSQL databases, from the manifest to what plain restic, psql and pg_restore make of the
+ * snapshot in another, fresh server: with the commands of docs/operations.md, and nothing of ours. */
+#include "tests/integration/cli/postgres_clusters.h"
+#include "tests/integration/own_mounts.h"
+
+static struct cluster server;
+
+/* What the service has: two databases, of other encodings and locales than the server's, with all that hangs on them.
  */
-#include "tests/integration/cli/repository_world.h"
+static const char roles_sql[] =
+    "CREATE ROLE keeper LOGIN PASSWORD 'hush'; CREATE ROLE reader;"
+    "CREATE ROLE clerk LOGIN CONNECTION LIMIT 3 VALID UNTIL '2036-01-01' PASSWORD NULL;"
+    "GRANT reader TO clerk WITH ADMIN OPTION; ALTER ROLE clerk SET statement_timeout = '9s'";
 
-#include <grp.h>
-#include <pwd.h>
-#include <sys/prctl.h>
+static const char shop_sql[] =
+    "CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore; CREATE SCHEMA stock AUTHORIZATION keeper;"
+    "CREATE TABLE orders (id serial PRIMARY KEY, words text NOT NULL, tags hstore);"
+    "INSERT INTO orders (words, tags) SELECT 'Größe ' || md5(n::text), hstore('n', n::text)"
+    " FROM generate_series(1, 5000) n;"
+    "CREATE INDEX ON orders USING gin (words gin_trgm_ops); ALTER TABLE orders OWNER TO keeper;"
+    "GRANT SELECT ON orders TO reader WITH GRANT OPTION; GRANT INSERT (words) ON orders TO clerk;"
+    "ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY odd ON orders FOR SELECT TO reader USING (id % 2 = "
+    "1);"
+    "ALTER DEFAULT PRIVILEGES FOR ROLE keeper IN SCHEMA stock GRANT SELECT ON TABLES TO reader;"
+    "ALTER DEFAULT PRIVILEGES FOR ROLE keeper REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"
+    "SET ROLE keeper; CREATE TABLE stock.item AS SELECT n, n % 7 AS shelf FROM generate_series(1, 300) n;"
+    "CREATE FUNCTION stock.twice(x int) RETURNS int LANGUAGE sql AS 'SELECT 2 * x'; RESET ROLE;"
+    "CREATE MATERIALIZED VIEW shelves AS SELECT shelf, count(*) FROM stock.item GROUP BY shelf ORDER BY shelf;"
+    "SELECT lo_from_bytea(4711, decode(repeat('00ff0a', 400000), 'hex')), lo_from_bytea(4712, '');"
+    "ALTER LARGE OBJECT 4711 OWNER TO keeper; GRANT SELECT ON LARGE OBJECT 4711 TO reader;"
+    "ALTER DATABASE shop SET work_mem = '7MB'; ALTER ROLE clerk IN DATABASE shop SET search_path = stock;"
+    "REVOKE CONNECT ON DATABASE shop FROM PUBLIC; GRANT CONNECT ON DATABASE shop TO clerk;"
+    "COMMENT ON DATABASE shop IS 'all that is for sale'";
 
-static pid_t server;
+static const char forum_sql[] = "CREATE TABLE orders (id int PRIMARY KEY, words text NOT NULL);"
+				"INSERT INTO orders VALUES (1, 'Übung €'), (2, 'Zebra'), (3, 'ähnlich')";
 
-/* ---- a server of our own ---- */
-
-static pid_t
-begin_as_postgres(const struct world *world, const char *command)
-{
-	const struct passwd *user = getpwnam("postgres");
-	const char *programs = getenv("ATELIER_TEST_POSTGRES");
-	if (user == NULL || programs == NULL)
-		fail_msg("a user postgres and ATELIER_TEST_POSTGRES are needed (scripts/test sets it)");
-	cleanup_free char *path = xasprintf("%s:/usr/bin:/bin", programs);
-	cleanup_free char *home = world_path(world, "server");
-	pid_t child = fork();
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGQUIT);
-		setenv("PATH", path, 1);
-		setenv("PGHOST", home, 1);
-		if (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0 || chdir(home) < 0)
-			_exit(126);
-		prctl(PR_SET_PDEATHSIG, SIGQUIT); /* the kernel forgets it when the user changes */
-		execl("/bin/sh", "sh", "-c", command, NULL);
-		_exit(127);
-	}
-	assert_true(child > 0);
-	return child;
-}
-
-static int
-as_postgres(const struct world *world, const char *command)
-{
-	int status;
-	pid_t child = begin_as_postgres(world, command);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	return status;
-}
+/* What somebody would look at after a restore. The grants of an object have no order of their own. */
+#define GRANTS(acl) "ARRAY(SELECT unnest(" acl ")::text ORDER BY 1)"
+static const char facts_sql[] =
+    "SELECT 'rows', count(*), md5(string_agg(o::text, '/' ORDER BY id)), string_agg(id::text, ' ' ORDER BY words)"
+    " FROM orders o;"
+    "SELECT 'large object', oid, lomowner::regrole, " GRANTS(
+	"lomacl") ", md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY "
+		  "oid;"
+		  "SELECT 'extension', extname, extversion FROM pg_extension ORDER BY extname;"
+		  "SELECT 'relation', c.oid::regclass::text, relkind, relowner::regrole, " GRANTS(
+		      "relacl") " FROM pg_class c"
+				" WHERE relnamespace IN ('public'::regnamespace, to_regnamespace('stock')) ORDER BY "
+				"2;"
+				"SELECT 'schema', nspname, nspowner::regrole, " GRANTS(
+				    "nspacl") " FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 2;"
+					      "SELECT 'default', defaclrole::regrole, defaclnamespace::regnamespace, "
+					      "defaclobjtype, " GRANTS(
+						  "defaclacl") " FROM "
+							       "pg_default_acl"
+							       " ORDER BY 3, 4;"
+							       "SELECT 'database', datdba::regrole, "
+							       "pg_encoding_to_char(encoding), datcollate, datctype, "
+							       "datlocprovider, " GRANTS(
+								   "datacl") ","
+									     " shobj_description(oid, 'pg_database') "
+									     "FROM pg_database WHERE datname = "
+									     "current_database();"
+									     "SELECT 'setting', setrole::regrole, "
+									     "setconfig FROM pg_db_role_setting s "
+									     "LEFT JOIN pg_database d"
+									     " ON d.oid = setdatabase WHERE "
+									     "setdatabase = 0 OR datname = "
+									     "current_database() ORDER BY "
+									     "setdatabase, 2, 3;"
+									     "SELECT 'role', rolname, rolsuper, "
+									     "rolcanlogin, rolconnlimit, "
+									     "rolvaliduntil, rolpassword FROM "
+									     "pg_authid"
+									     " WHERE rolname !~ '^pg_' ORDER BY "
+									     "rolname;"
+									     "SELECT 'member', roleid::regrole, "
+									     "member::regrole, grantor::regrole, "
+									     "admin_option FROM pg_auth_members"
+									     " WHERE roleid >= 16384 ORDER BY 2, 3;";
 
 static void
-tell_postgres(const struct world *world, const char *command)
+psql(const struct cluster *cluster, const char *database, const char *sql)
 {
-	if (as_postgres(world, command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void
-start_server(const struct world *world)
-{
-	server = begin_as_postgres(world, "exec postgres -D data >>log 2>&1");
-	until_true(as_postgres(world, "pg_isready -q") == 0);
-}
-
-static void
-stop_server(void)
-{
-	int status;
-	if (server == 0)
+	cleanup_free char *name = xasprintf("%s/sql", cluster->name);
+	cleanup_free char *command =
+	    xasprintf("PGCLIENTENCODING=UTF8 psql -X -q -v ON_ERROR_STOP=1 -d %s -f sql >>psql.log 2>&1", database);
+	world_write(cluster->world, name, sql);
+	world_chmod(cluster->world, name, 0644);
+	if (cluster_run(cluster, command) == 0)
 		return;
-	kill(server, SIGQUIT);
-	assert_int_equal(waitpid(server, &status, 0), server);
-	server = 0;
+	cleanup_free char *log = xasprintf("%s/psql.log", cluster->name);
+	cleanup_free char *words = world_read(cluster->world, log);
+	fail_msg("%s", words);
+}
+
+static void
+write_postgres_manifest(const struct world *world, const char *first, const char *second)
+{
+	const char *at = world->directory;
+	cleanup_free char *services = xasprintf(
+	    "\"shop\": {\"data\": {\"postgres\": [{\"database\": \"%s\", \"host\": \"%s/server\"}"
+	    "%s%s%s%s%s]}}",
+	    first, at, second == NULL ? "" : ", {\"database\": \"", second == NULL ? "" : second,
+	    second == NULL ? "" : "\", \"host\": \"", second == NULL ? "" : at, second == NULL ? "" : "/server\"}");
+	write_manifest(world, ONE_ATTEMPT, services);
 }
 
 static int
@@ -74,172 +113,169 @@ postgres_setup(void **state)
 	if (repository_setup(state) < 0)
 		return -1;
 	struct world *world = *state;
-	const struct passwd *user = getpwnam("postgres");
-	cleanup_free char *home = world_path(world, "server");
-	world_chmod(world, "", 0711);
-	assert_int_equal(mkdir(home, 0755), 0);
-	assert_int_equal(chown(home, user->pw_uid, user->pw_gid), 0);
-	tell_postgres(world, "initdb -D data -A peer -U postgres --no-sync >log && "
-			     "printf \"fsync = off\\nlisten_addresses = ''\\nunix_socket_directories = '$PWD'\\n\" "
-			     ">>data/postgresql.conf");
-	start_server(world);
-	tell_postgres(world,
-	    "createuser keeper && createdb -O keeper shop && psql -q shop -c \"CREATE TABLE orders AS "
-	    "SELECT n, md5(n::text) AS words FROM generate_series(1, 5000) n; ALTER TABLE orders OWNER TO "
-	    "keeper; SELECT lo_from_bytea(0, 'large')\" >/dev/null");
-	cleanup_free char *services =
-	    xasprintf("\"shop\": {\"data\": {\"postgres\": {\"database\": \"shop\", \"host\": \"%s/server\"}}}",
-		world->directory);
-	write_manifest(world, ONE_ATTEMPT, services);
+	server = cluster_make(world, "server");
+	psql(&server, "postgres", roles_sql);
+	cluster_tell(&server, "createdb -T template0 -E LATIN1 --locale=C -O keeper shop");
+	psql(&server, "shop", shop_sql);
+	write_postgres_manifest(world, "shop", NULL);
 	return 0;
 }
 
 static int
 postgres_teardown(void **state)
 {
-	stop_server();
+	cluster_stop(&server);
 	return world_teardown(state);
 }
 
 #define postgres_test(function) cmocka_unit_test_setup_teardown(function, postgres_setup, postgres_teardown)
 
-/* ---- */
+/* ---- what comes back ---- */
 
-static void
-expect_failure(struct world *world, const char *code)
+/* The directory of the dumps, as plain restic restores it below `server`; whoever restores may read it. */
+static char *
+restored_dumps(const struct world *world)
 {
-	expect_run(world, "backup shop", 1);
-	json_t *shown = show_newest(world, "shop");
-	expect_job(shown, "failed", "failed");
-	expect_error_code(shown, code);
-	json_decref(shown);
-	assert_false(world_has(world, "state/staging"));
-	assert_int_equal(count_snapshots(world, NULL), 0);
+	cleanup_free char *target = world_path(world, "restored");
+	cleanup_free char *open_up = xasprintf("chmod -R a+rX %s", target);
+	restic(world, "restore", "latest", "--target", target);
+	assert_int_equal(system(open_up), 0);
+	return xasprintf("%s%s/state/staging/shop/postgres", target, world->directory);
+}
+
+/* As docs/operations.md says. Of the roles, only the one that a fresh server has from the beginning is there already.
+ */
+static void
+restore_into(const struct cluster *cluster, const char *dumps, const char *database)
+{
+	cleanup_free char *roles =
+	    xasprintf("psql -X -q -d postgres -f %s/%s.roles.sql 2>&1 | { ! grep ERROR: | grep -v "
+		      "'role \".*\" already exists'; }",
+		dumps, database);
+	cleanup_free char *restore =
+	    xasprintf("pg_restore --exit-on-error --create -d postgres %s/%s.dump", dumps, database);
+	cluster_tell(cluster, roles);
+	cluster_tell(cluster, restore);
+}
+
+/* Every byte of it, but for a key that pg_dump draws each time. */
+static void
+write_down(const struct cluster *cluster, const char *database)
+{
+	cleanup_free char *path = xasprintf("%s/%s/facts", cluster->world->directory, cluster->name);
+	cleanup_free char *command =
+	    xasprintf("export PGCLIENTENCODING=UTF8; { psql -X -A -t -v ON_ERROR_STOP=1 -d %s -f facts && "
+		      "pg_dump --create -d %s && pg_dumpall --roles-only; } | grep -v restrict >%s.text",
+		database, database, database);
+	cleanup_free char *name = xasprintf("%s/facts", cluster->name);
+	world_write(cluster->world, name, facts_sql);
+	world_chmod(cluster->world, name, 0644);
+	cluster_tell(cluster, command);
 }
 
 static void
-a_service_with_nothing_else_comes_back_whole(void **state)
+expect_the_same(const struct cluster *left, const struct cluster *right, const char *database)
+{
+	const char *at = left->world->directory;
+	cleanup_free char *compare =
+	    xasprintf("test -s %s/%s/%s.text && diff -a %s/%s/%s.text %s/%s/%s.text | head -n 20 "
+		      "| { ! grep . >&2; }",
+		at, left->name, database, at, left->name, database, at, right->name, database);
+	write_down(left, database);
+	write_down(right, database);
+	assert_int_equal(system(compare), 0);
+}
+
+static void
+everything_comes_back_in_a_fresh_server(void **state)
+{
+	static const char *const databases[] = {"shop", "forum"};
+	struct world *world = *state;
+	cluster_tell(&server, "createdb -T template0 --locale-provider=icu --icu-locale=de-AT forum");
+	psql(&server, "forum", forum_sql);
+	write_postgres_manifest(world, "shop", "forum");
+	expect_run(world, "backup shop", 0);
+	cleanup_free char *dumps = restored_dumps(world);
+	struct cluster fresh = cluster_make(world, "fresh");
+	for (size_t i = 0; i < ARRAY_LENGTH(databases); i++)
+		restore_into(&fresh, dumps, databases[i]);
+	for (size_t i = 0; i < ARRAY_LENGTH(databases); i++)
+		expect_the_same(&server, &fresh, databases[i]);
+	cleanup_free char *found = cluster_ask(&fresh, "psql -X -A -t -d shop -c 'SELECT count(*) FROM orders'");
+	assert_string_equal(found, "5000\n");
+	cluster_stop(&fresh);
+}
+
+static void
+what_is_in_it_is_written_down(void **state)
 {
 	struct world *world = *state;
 	expect_run(world, "check", 0);
 	expect_words(world->out, "dumped by");
 	expect_run(world, "backup shop", 0);
 	assert_false(world_has(world, "state/staging"));
-
-	cleanup_free char *target = world_path(world, "server/restored");
-	restic(world, "restore", "latest", "--target", target);
-	cleanup_free char *staged = xasprintf("server/restored%s/state/staging/shop", world->directory);
-	cleanup_free char *metadata_name = xasprintf("%s/metadata.json", staged);
-	cleanup_free char *text = world_read(world, metadata_name);
+	cleanup_free char *dumps = restored_dumps(world);
+	cleanup_free char *name = xasprintf("%s/../metadata.json", dumps + strlen(world->directory) + 1);
+	cleanup_free char *text = world_read(world, name);
 	json_t *metadata = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *datum = json_array_get(json_object_get(metadata, "data"), 0);
 	assert_string_equal(json_string_value(json_object_get(datum, "kind")), "postgres");
 	assert_string_equal(json_string_value(json_object_get(datum, "owner")), "keeper");
-	assert_int_equal(json_integer_value(json_object_get(datum, "tables")), 1);
-	assert_int_equal(json_integer_value(json_object_get(datum, "largeObjects")), 1);
+	assert_string_equal(json_string_value(json_object_get(datum, "encoding")), "LATIN1");
+	assert_int_equal(json_integer_value(json_object_get(datum, "tables")), 2);
+	assert_int_equal(json_integer_value(json_object_get(datum, "largeObjects")), 2);
+	assert_int_equal(json_array_size(json_object_get(datum, "extensions")), 3);
 	json_decref(metadata);
-
-	cleanup_free char *command =
-	    xasprintf("createdb -T template0 again && pg_restore -e -d again '%s/%s/postgres/shop.dump' && "
-		      "test \"$(psql -qAt again -c 'SELECT count(*), sum(n), max(words) FROM orders')\" = "
-		      "\"$(psql -qAt shop -c 'SELECT count(*), sum(n), max(words) FROM orders')\" && "
-		      "test \"$(psql -qAt again -c 'SELECT count(*) FROM pg_largeobject_metadata')\" = 1 && "
-		      "grep -q 'CREATE ROLE keeper' '%s/%s/postgres/shop.roles.sql'",
-		world->directory, staged, world->directory, staged);
-	cleanup_free char *open_up = xasprintf("chmod -R a+rX %s", target);
-	assert_int_equal(system(open_up), 0);
-	tell_postgres(world, command);
 }
 
+/* pgbench takes from one and gives to the other all the while: in any one instant, all its sums are the same. */
 static void
-a_server_that_is_down_is_tried_again(void **state)
+a_busy_database_is_dumped_at_one_instant(void **state)
 {
 	struct world *world = *state;
-	restic(world, "init", "--quiet");
-	stop_server();
-	expect_failure(world, "postgres-unreachable");
-	start_server(world);
+	cluster_tell(&server, "createdb bank && pgbench -i -q -s 2 bank >pgbench.log 2>&1");
+	write_postgres_manifest(world, "bank", NULL);
+	pid_t bench = cluster_begin(&server, "exec pgbench -n -c 4 -T 600 bank >>pgbench.log 2>&1");
+	until_true(cluster_run(&server,
+		       "psql -X -A -t bank -c 'SELECT count(*) > 100 FROM pgbench_history' | grep -q t") == 0);
 	expect_run(world, "backup shop", 0);
+	assert_true(is_alive(bench));
+	int status;
+	kill(bench, SIGTERM);
+	assert_int_equal(waitpid(bench, &status, 0), bench);
+	cleanup_free char *dumps = restored_dumps(world);
+	struct cluster fresh = cluster_make(world, "fresh");
+	restore_into(&fresh, dumps, "bank");
+	cluster_tell(&fresh,
+	    "test \"$(psql -X -A -t bank -c 'SELECT count(*) > 100, sum(delta) = (SELECT sum(abalance) FROM "
+	    "pgbench_accounts) AND sum(delta) = (SELECT sum(tbalance) FROM pgbench_tellers) AND sum(delta) = "
+	    "(SELECT sum(bbalance) FROM pgbench_branches) FROM pgbench_history')\" = 't|t'");
+	cluster_stop(&fresh);
 }
 
+/* ---- which pg_dump ---- */
+
+/* The programs that are installed are hidden, and the only one to be found is older than the server. */
 static void
-a_database_that_is_not_there(void **state)
+a_client_that_is_too_old_is_told_before_anything_is_begun(void **state)
 {
 	struct world *world = *state;
+	allow_stand_ins(world);
+	stand_in(world, "pg_dump", "echo 'pg_dump (PostgreSQL) 9.6.24'");
 	restic(world, "init", "--quiet");
-	tell_postgres(world, "dropdb shop");
-	expect_failure(world, "database-missing");
-}
-
-/* ---- a dump that has collapsed ---- */
-
-static void
-expect_collapse(struct world *world, const char *words)
-{
-	expect_run(world, "backup shop", 3);
+	have_own_mounts(); /* the server keeps its own */
+	assert_int_equal(mount("none", "/usr/lib/postgresql", "tmpfs", 0, "mode=0755"), 0);
+	expect_run(world, "check", 1);
+	expect_words(world->out, "postgresql-client-");
+	expect_run(world, "backup shop", 1);
+	expect_words(world->out, "the newest pg_dump here is 9.6.24");
 	json_t *shown = show_newest(world, "shop");
-	expect_job(shown, "pruned", "partial");
-	expect_error_code(shown, "data-shrunk");
-	expect_note(shown, words, true);
+	expect_job(shown, "failed", "failed");
+	expect_error_code(shown, "postgres-client");
 	json_decref(shown);
-	world_run(world, "follow"); /* its retention */
-	expect_run(world, "retention --dry-run shop", 0);
-	expect_words(world->out, "shop: skipped: its newest backup");
-}
+	assert_int_equal(count_snapshots(world, NULL), 0);
 
-/* `more` is another database beside "shop", or "". */
-static void
-write_shop_manifest(const struct world *world, const char *more, const char *top)
-{
-	cleanup_free char *services =
-	    xasprintf("\"shop\": {\"data\": {\"files\": [\"%s/data\"], \"postgres\": [{\"database\":"
-		      " \"shop\", \"host\": \"%s/server\"}%s]}}",
-		world->directory, world->directory, more);
-	write_manifest(world, top, services);
-}
-
-/* Much else is in the snapshot, and the dump has only some hundred kilobytes. */
-static void
-a_dump_that_collapsed_is_partial(void **state)
-{
-	static char content[4 << 20];
-	struct world *world = *state;
-	memset(content, 'x', sizeof(content) - 1);
-	world_write(world, "data/large", content);
-	cleanup_free char *other =
-	    xasprintf(", {\"database\": \"other\", \"host\": \"%s/server\"}", world->directory);
-	tell_postgres(world,
-	    "createdb other && psql -q other -c \"CREATE TABLE many AS SELECT n, md5(n::text) AS words "
-	    "FROM generate_series(1, 50000) n\"");
-	write_shop_manifest(world, other, ONE_ATTEMPT);
-	expect_run(world, "backup shop", 0);
-
-	tell_postgres(world, "psql -q shop -c 'DELETE FROM orders WHERE n > 100'");
-	expect_collapse(world, "host='");
-	expect_collapse(world, "1 tables with ");
-	expect_collapse(world, "more than 50 per cent of the bytes are gone");
-	tell_postgres(world, "psql -q shop -c 'DROP TABLE orders'");
-	expect_collapse(world, "of the tables and of the bytes are gone");
-
-	/* The other one is let go, and this one is as it should be. */
-	write_shop_manifest(world, "", ONE_ATTEMPT ", \"maxShrink\": 100");
-	expect_run(world, "backup shop", 0);
-	write_shop_manifest(world, "", ONE_ATTEMPT);
-	expect_run(world, "backup shop", 0);
-}
-
-static void
-a_dump_that_the_manifest_lets_go_has_not_shrunk(void **state)
-{
-	struct world *world = *state;
-	cleanup_free char *other =
-	    xasprintf(", {\"database\": \"other\", \"host\": \"%s/server\"}", world->directory);
-	tell_postgres(world,
-	    "createdb other && psql -q other -c \"CREATE TABLE many AS SELECT n, md5(n::text) AS words "
-	    "FROM generate_series(1, 100000) n\"");
-	write_shop_manifest(world, other, ONE_ATTEMPT);
-	expect_run(world, "backup shop", 0);
-	write_shop_manifest(world, "", ONE_ATTEMPT);
+	assert_int_equal(umount("/usr/lib/postgresql"), 0);
 	expect_run(world, "backup shop", 0);
 }
 
@@ -247,11 +283,11 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    postgres_test(a_service_with_nothing_else_comes_back_whole),
-	    postgres_test(a_server_that_is_down_is_tried_again),
-	    postgres_test(a_database_that_is_not_there),
-	    postgres_test(a_dump_that_collapsed_is_partial),
-	    postgres_test(a_dump_that_the_manifest_lets_go_has_not_shrunk),
+	    postgres_test(everything_comes_back_in_a_fresh_server),
+	    postgres_test(what_is_in_it_is_written_down),
+	    postgres_test(a_busy_database_is_dumped_at_one_instant),
+	    postgres_test(a_client_that_is_too_old_is_told_before_anything_is_begun),
 	};
+	have_own_mounts();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
