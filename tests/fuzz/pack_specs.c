@@ -14,10 +14,12 @@ write_spec(const char *directory, struct service *service)
 	struct packer packer;
 	cleanup_error struct error error = {.code = ERROR_NONE};
 	cleanup_free char *path = xasprintf("%s/valid-%s", directory, service->name);
-	/* Else it would be the name of the machine at hand. */
-	replace_string(&service->restic.host, "cellar");
+	/* Else it would be the name of the machine at hand. The manifest's, which all its services borrow, stays. */
+	char *host = service->restic.host;
+	service->restic.host = (char[]){"cellar"};
 	packer_init(&packer);
 	service_pack(service, &packer);
+	service->restic.host = host;
 	if (file_replace(path, packer.buffer.data, packer.buffer.size, &error) < 0) {
 		fprintf(stderr, "%s: %s\n", path, error.message);
 		exit(1);
